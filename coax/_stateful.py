@@ -1,0 +1,455 @@
+"""The state protocol: everything that changes while training, and where it may be changed.
+
+An object keeps its state in one place. While a lifted function (:func:`coax.jit`, :func:`coax.scan`, ...) is traced, a
+:class:`Frame` lies over the objects it covers: reads and writes go to the frame and the objects themselves stay as they
+were, so that no tracer can leak into them, whatever goes wrong.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import contextvars
+import copy as _copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+import numpy as np
+from jax.extend.core import get_opaque_trace_state
+
+from ._errors import StateError
+
+__all__ = ("HostStateful", "Rng", "Stateful", "collect")
+
+with jax.ensure_compile_time_eval():
+    _TOP_LEVEL = get_opaque_trace_state()
+_FRAME: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("coax_frame", default=None)
+
+
+class Frame:
+    """Overlay with the state of the objects that a lifted function covers.
+
+    Parameters
+    ----------
+    states : dict
+        From each covered object to its state.
+    parent : Frame, optional
+        The frame around a scan or a branch: its objects may be read here, not changed.
+    """
+
+    __slots__ = ("parent", "states", "trace")
+
+    def __init__(self, states: dict[Stateful, Any], parent: Frame | None = None):
+        self.states = states
+        self.parent = parent
+        self.trace = get_opaque_trace_state()
+
+    def find(self, obj: Stateful) -> Any:
+        frame: Frame | None = self
+        while frame is not None:
+            if obj in frame.states:
+                return frame.states[obj]
+            frame = frame.parent
+        raise StateError(
+            f"{name_of(obj)} is used inside a lifted function that does not cover it: its state would become a "
+            f"constant. Fix: add it to over=(...) of the coax.jit, coax.scan, coax.cond or coax.transform around it."
+        )
+
+    def put(self, obj: Stateful, new: Any) -> None:
+        if obj not in self.states:
+            self.find(obj)
+            raise StateError(
+                f"{name_of(obj)} is changed inside a coax.scan or coax.cond that may only read it. "
+                "Fix: add it to over=(...) of that coax.scan or coax.cond."
+            )
+        if get_opaque_trace_state() != self.trace:
+            raise StateError(
+                f"{name_of(obj)} is changed inside a bare jax transformation (jax.lax.scan, jax.lax.cond, jax.vmap, "
+                "jax.grad, ...): the change would be lost. Fix: use coax.scan or coax.cond with the object in "
+                "over=(...), or call coax.transform and map the pure function."
+            )
+        self.states[obj] = new
+
+
+@contextlib.contextmanager
+def opened(frame: Frame) -> Iterator[Frame]:
+    """Lay `frame` over the objects it covers for the duration of a ``with`` block."""
+    token = _FRAME.set(frame)
+    try:
+        yield frame
+    finally:
+        _FRAME.reset(token)
+
+
+def current_frame() -> Frame | None:
+    return _FRAME.get()
+
+
+def is_tracing() -> bool:
+    """Whether this is inside a lifted function or any jax transformation."""
+    return _FRAME.get() is not None or get_opaque_trace_state() != _TOP_LEVEL
+
+
+def _is_staged() -> bool:
+    """Whether jax is recording a program, so that values read now would be constants of it."""
+    return isinstance(jax.lax.add(np.float32(0), np.float32(0)), jax.core.Tracer)
+
+
+def name_of(obj: Any) -> str:
+    """How an error names an object: its class, and its own name where it has one."""
+    label = getattr(obj, "name", None)
+    return f"{type(obj).__name__} {label!r}" if isinstance(label, str) else type(obj).__name__
+
+
+def _bare_error(obj: Stateful) -> StateError:
+    return StateError(
+        f"{name_of(obj)} is used under a bare jax transformation (jax.jit, jax.vmap, jax.grad, ...), which cannot carry "
+        "its state. Fix: use coax.jit, coax.scan or coax.cond with the object in over=(...), or coax.transform."
+    )
+
+
+class _Lineage:
+    """What an object and its copies have in common: a copy's fresh state is its origin's."""
+
+    def __deepcopy__(self, memo: dict) -> _Lineage:
+        return self
+
+
+# --- the protocol -----------------------------------------------------------------------------------------------------
+
+
+class Stateful(abc.ABC):
+    """An object whose changing part is one pytree of arrays.
+
+    Subclasses define :meth:`init`, list the objects they refer to in :attr:`children`, and change themselves only by
+    assigning to :attr:`state`. In return they can be copied, saved, compiled (:func:`coax.jit`), looped
+    (:func:`coax.scan`) and mapped over seeds (:func:`coax.transform`).
+
+    Examples
+    --------
+    >>> class Counter(coax.Stateful):
+    ...     def __init__(self):
+    ...         self.state = self.init(None)
+    ...     def init(self, key):
+    ...         return {"n": jnp.int32(0)}
+    ...     def step(self):
+    ...         self.state = {"n": self.state["n"] + 1}
+    """
+
+    _state: Any = None
+    _owned: frozenset = frozenset()  # top-level entries of the state that nobody else can hold
+    _lineage: Any = None  # shared by an object and its copies
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> Any:
+        """Fresh state, as a pure function of a key; may read the state of :attr:`children`."""
+
+    @property
+    def children(self) -> tuple[Stateful, ...]:
+        """The stateful objects that this one refers to."""
+        return ()
+
+    @property
+    def state(self) -> Any:
+        """The state: a pytree whose leaves are arrays.
+
+        Setting it takes the same tree structure, shapes and dtypes.
+
+        Raises
+        ------
+        TypeError
+            If the new state differs in structure, or in the shape or dtype of a leaf: the first one is named.
+        StateError
+            If it is read or set under a jax transformation that does not carry it.
+        """
+        state = self._peek()
+        self._owned = frozenset()
+        return state
+
+    @state.setter
+    def state(self, new: Any) -> None:
+        old = self._state if current_frame() is None else self._peek()
+        if old is not None:
+            new = check_like(name_of(self), old, new)
+        self._write(new, owned=frozenset())
+
+    def copy(self, deep: bool = False) -> Self:
+        """An independent object that shares the function and starts from the same state.
+
+        Parameters
+        ----------
+        deep : bool, optional
+            Copy the arrays too. Arrays are never changed in place, so a shallow copy is independent already.
+        """
+        if is_tracing():
+            raise StateError(
+                f"{name_of(self)}.copy() inside a compiled function. Fix: make the copy outside and add it to over=(...)."
+            )
+        return _copy.deepcopy(self) if deep else _copy.copy(self)
+
+    def __copy__(self) -> Self:
+        self._lineage = self._lineage or _Lineage()
+        self._owned = frozenset()
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        self._lineage = self._lineage or _Lineage()
+        new = memo[id(self)] = object.__new__(type(self))
+        new.__dict__.update(_copy.deepcopy(self.__dict__, memo))
+        new._owned = frozenset()
+        return new
+
+    # --- for subclasses: the same without checks, and without handing the state out
+
+    def _peek(self) -> Any:
+        """The state, for reading here and now: does not count as handed out."""
+        frame = _FRAME.get()
+        if frame is not None:
+            return frame.find(self)
+        if get_opaque_trace_state() != _TOP_LEVEL and _is_staged():
+            raise _bare_error(self)
+        return self._state
+
+    def _write(self, new: Any, owned: frozenset = frozenset()) -> None:
+        frame = _FRAME.get()
+        if frame is not None:
+            frame.put(self, new)
+            return
+        if get_opaque_trace_state() != _TOP_LEVEL:
+            raise _bare_error(self)
+        self._state, self._owned = new, owned
+
+    def _poll(self) -> None:
+        """Called by the outermost shell before it runs: raise what an earlier asynchronous call left behind."""
+
+
+class HostStateful(Stateful):
+    """A stateful object that lives in host memory and is used between compiled calls, never inside them.
+
+    Subclasses give :meth:`_snapshot` and :meth:`_restore`, call :meth:`_on_host` at the door of every method that
+    reads or changes them, and say in :attr:`instead` what a compiled loop uses in their place.
+    """
+
+    instead: ClassVar[str] = "keep it outside the compiled function"
+
+    @abc.abstractmethod
+    def _snapshot(self) -> Any:
+        """A pytree of NumPy arrays that later calls do not change."""
+
+    @abc.abstractmethod
+    def _restore(self, new: Any) -> None:
+        """Take over a snapshot, or raise ``TypeError`` naming the first leaf that does not fit and change nothing."""
+
+    @property
+    def state(self) -> Any:
+        """The state: a snapshot, as a pytree of NumPy arrays. Setting it restores a snapshot.
+
+        Raises
+        ------
+        TypeError
+            If the new state does not fit the constructor arguments, or the data held: the first leaf is named.
+        StateError
+            Inside a compiled function, where host memory cannot be reached.
+        """
+        self._on_host("state")
+        return self._snapshot()
+
+    @state.setter
+    def state(self, new: Any) -> None:
+        self._on_host("state")
+        self._restore(new)
+
+    def _on_host(self, what: str) -> None:
+        if is_tracing():
+            raise host_error(self, what)
+
+
+def host_error(obj: HostStateful, what: str = "") -> StateError:
+    used = f"{name_of(obj)}.{what}" if what else name_of(obj)
+    return StateError(
+        f"{used} lives in host memory and cannot be used inside a compiled function. Fix: {type(obj).instead}."
+    )
+
+
+def collect(over: Stateful | Iterable[Stateful]) -> tuple[Stateful, ...]:
+    """The given objects and all they refer to, each once, children first.
+
+    Raises
+    ------
+    TypeError
+        If something in `over` is not a :class:`Stateful` object.
+    """
+    found: dict[int, Stateful] = {}
+    seen: set[int] = set()
+
+    def visit(obj: Any) -> None:
+        if not isinstance(obj, Stateful):
+            raise TypeError(
+                f"over: expected coax.Stateful objects, got {type(obj).__name__}. "
+                "Fix: list the functions, policies, updaters, ... whose state the function uses."
+            )
+        if id(obj) in seen:
+            return
+        seen.add(id(obj))
+        for child in obj.children:
+            visit(child)
+        found[id(obj)] = obj
+
+    for obj in (over,) if isinstance(over, Stateful) else over:
+        visit(obj)
+    return tuple(found.values())
+
+
+# --- leaves -----------------------------------------------------------------------------------------------------------
+
+
+def check_like(name: str, old: Any, new: Any) -> Any:
+    """`new`, if it has the structure, shapes and dtypes of `old`; else a ``TypeError`` that names the first difference.
+
+    Weak types are made strong, so that a state never changes what a compiled function was compiled for.
+    """
+    old_leaves, old_tree = jax.tree_util.tree_flatten_with_path(old)
+    new_leaves, new_tree = jax.tree_util.tree_flatten_with_path(new)
+    if old_tree != new_tree:
+        raise TypeError(f"{name}.state: {_first_structural_difference(old_leaves, new_leaves, old_tree, new_tree)}")
+    fixed = []
+    for (path, a), (_, b) in zip(old_leaves, new_leaves, strict=True):
+        want, got = _describe(a), _describe(b)
+        if want != got:
+            raise TypeError(
+                f"{name}.state{jax.tree_util.keystr(path)}: expected {want}, got {got}. "
+                "Fix: give every leaf the shape and dtype it has in the present state."
+            )
+        fixed.append(jax.lax.convert_element_type(b, a.dtype) if getattr(b, "weak_type", False) else b)
+    return jax.tree.unflatten(new_tree, fixed)
+
+
+def _describe(leaf: Any) -> str:
+    dtype = getattr(leaf, "dtype", None)
+    return type(leaf).__name__ if dtype is None else f"{dtype}{list(np.shape(leaf))}"
+
+
+def _first_structural_difference(old_leaves: Sequence, new_leaves: Sequence, old_tree: Any, new_tree: Any) -> str:
+    old_paths = [jax.tree_util.keystr(path) for path, _ in old_leaves]
+    new_paths = [jax.tree_util.keystr(path) for path, _ in new_leaves]
+    fix = "Fix: pass a tree of the same structure as the present state."
+    for path in old_paths:
+        if path not in new_paths:
+            return f"the leaf {path} is missing. {fix}"
+    for path in new_paths:
+        if path not in old_paths:
+            return f"the leaf {path} is unexpected. {fix}"
+    return f"expected the tree structure {old_tree}, got {new_tree}. {fix}"
+
+
+def owned_copy(tree: Any) -> Any:
+    """The same values in buffers that nobody else holds."""
+    return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
+
+
+def claim(obj: Stateful, entries: Iterable[Any]) -> None:
+    """Make `obj` the sole owner of some entries of its state, so that they can be donated."""
+    missing = [entry for entry in entries if entry not in obj._owned]
+    if missing:
+        obj._state = {**obj._state, **{entry: owned_copy(obj._state[entry]) for entry in missing}}
+        obj._owned = obj._owned.union(missing)
+
+
+def dispatch(call: Callable, commit: Callable[[Any], None], *args: Any) -> Any:
+    """``commit(call(*args))`` for a call that consumes its arguments, safe against Ctrl-C in between.
+
+    Python delivers an interrupt between two bytecodes, which could fall after the call has consumed the old state and
+    before the new one is kept. ``list.extend(map(...))`` is one bytecode, and the rest is in a ``finally``.
+    """
+    box: list = []
+    try:
+        box.extend(map(call, *((arg,) for arg in args)))
+    finally:
+        if box:
+            commit(box[0])
+    return box[0]
+
+
+# --- randomness and settable numbers ----------------------------------------------------------------------------------
+
+
+class Rng(NamedTuple):
+    """A stream of keys: the n-th is the n-th fold of one base key. Costs no dispatch to advance on the host.
+
+    Attributes
+    ----------
+    key : key[]
+        The base key, never used itself.
+    count : u32[]
+        How many keys were drawn.
+    """
+
+    key: Any
+    count: Any
+
+    @classmethod
+    def seeded(cls, seed: int | jax.Array) -> Rng:
+        """A fresh stream from an integer or a key (typed, or the older uint32[2])."""
+        if isinstance(seed, int):
+            return cls(jax.random.key(seed), np.zeros((), np.uint32))
+        return cls(as_key(seed), np.zeros((), np.uint32))
+
+    @property
+    def next_key(self) -> jax.Array:
+        """The key to use now, before :meth:`advanced`."""
+        return jax.random.fold_in(self.key, self.count)
+
+    def advanced(self) -> Rng:
+        if isinstance(self.count, np.ndarray):
+            return Rng(self.key, np.array((int(self.count) + 1) & 0xFFFFFFFF, np.uint32))
+        return Rng(self.key, self.count + np.uint32(1))
+
+
+def as_key(key: Any) -> jax.Array:
+    """A typed key, from a typed one or the older uint32[2]."""
+    return key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+
+
+def fresh_seed() -> int:
+    """A seed from the operating system, for objects that were given none."""
+    return int(np.random.SeedSequence().generate_state(1)[0] & 0x7FFFFFFF)
+
+
+def number_leaf(value: Any, name: str) -> np.ndarray:
+    """A settable number as a state leaf of one fixed dtype.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not a real number.
+    """
+    if isinstance(value, bool) or not (isinstance(value, int | float) or getattr(value, "shape", None) == ()):
+        raise TypeError(f"{name}: expected a number, got {value!r}. Fix: pass a float.")
+    return np.asarray(value, jax.dtypes.canonicalize_dtype(float))
+
+
+class Number:
+    """Descriptor of a number that a user may set at any time: a leaf of the state under the attribute's name.
+
+    Outside a trace it reads as a Python float, inside as a jax scalar. Setting it never recompiles anything.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, obj: Stateful | None, owner: type | None = None) -> Any:
+        if obj is None:
+            return self
+        value = obj._peek()[self._name]
+        return value if is_tracing() else float(value)
+
+    def __set__(self, obj: Stateful, value: Any) -> None:
+        state = obj._peek()
+        if isinstance(value, jax.core.Tracer):
+            new = jax.lax.convert_element_type(value, state[self._name].dtype)
+        else:
+            new = number_leaf(value, f"{type(obj).__name__}.{self._name}").astype(state[self._name].dtype)
+        obj._write({**state, self._name: new}, owned=obj._owned - {self._name})
