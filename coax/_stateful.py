@@ -164,7 +164,8 @@ class Stateful(abc.ABC):
             If it is read or set under a jax transformation that does not carry it.
         """
         state = self._peek()
-        self._owned = frozenset()
+        if current_frame() is None:
+            self._owned = frozenset()
         return state
 
     @state.setter

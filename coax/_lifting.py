@@ -1,0 +1,535 @@
+"""Lifting: from functions that change objects to pure functions of states, and back to one compiled call."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+
+from ._stateful import (
+    Frame,
+    HostStateful,
+    Stateful,
+    as_key,
+    check_like,
+    collect,
+    current_frame,
+    dispatch,
+    host_error,
+    is_tracing,
+    name_of,
+    opened,
+    owned_copy,
+)
+
+__all__ = ("States", "Transformed", "cond", "jit", "scan", "transform")
+
+Over = Stateful | Iterable[Stateful]
+T = TypeVar("T")
+
+
+# --- states by object -------------------------------------------------------------------------------------------------
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class States(Mapping):
+    """The states of several objects: a pytree, indexed by the objects themselves.
+
+    Refers to the objects weakly, so that a compiled function that was given one does not keep them alive.
+
+    Examples
+    --------
+    >>> states = learn.init(jax.random.key(0))
+    >>> states[q]["params"]
+    """
+
+    __slots__ = ("_refs", "_values")
+
+    def __init__(self, objs: Iterable[Stateful], values: Iterable[Any]):
+        self._refs = tuple(map(weakref.ref, objs))
+        self._values = tuple(values)
+
+    def __getitem__(self, obj: Stateful) -> Any:
+        for ref, value in zip(self._refs, self._values, strict=True):
+            if ref() is obj:
+                return value
+        raise KeyError(f"{name_of(obj)} is not among these states: {self!r}. Fix: add it to over=(...).")
+
+    def __iter__(self) -> Iterator[Stateful]:
+        return iter([obj for ref in self._refs if (obj := ref()) is not None])
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def __repr__(self) -> str:
+        return f"States({', '.join(map(name_of, self))})"
+
+    def replace(self, changes: Mapping[Stateful, Any]) -> States:
+        """The same with some states exchanged; a state must have the structure of the one it replaces."""
+        for obj in changes:
+            self[obj]  # an object that is not here is a KeyError
+        new = States((), ())
+        new._refs = self._refs
+        new._values = tuple(
+            check_like(name_of(obj), value, changes[obj]) if (obj := ref()) in changes else value
+            for ref, value in zip(self._refs, self._values, strict=True)
+        )
+        return new
+
+    def tree_flatten_with_keys(self) -> tuple[list, tuple]:
+        names = [f"[{i}:{'?' if (obj := ref()) is None else name_of(obj)}]" for i, ref in enumerate(self._refs)]
+        return [(jax.tree_util.GetAttrKey(n), v) for n, v in zip(names, self._values, strict=True)], self._refs
+
+    @classmethod
+    def tree_unflatten(cls, refs: tuple, values: Iterable[Any]) -> States:
+        new = object.__new__(cls)
+        new._refs, new._values = refs, tuple(values)
+        return new
+
+
+# --- transform --------------------------------------------------------------------------------------------------------
+
+
+class Transformed(NamedTuple):
+    """A pair of pure functions.
+
+    Attributes
+    ----------
+    init : callable
+        ``init(key, keep=()) -> states``: fresh states of all objects; those in `keep` hold their present one.
+    apply : callable
+        ``apply(states, *args, **kwargs) -> (out, states)``.
+    """
+
+    init: Callable[..., States]
+    apply: Callable[..., tuple[Any, States]]
+
+
+def transform(fun: Callable, over: Over) -> Transformed:
+    """Lift a function that uses and changes objects into a pair of pure functions of their states.
+
+    Parameters
+    ----------
+    fun : callable
+        Uses the objects as in a Python loop.
+    over : Stateful or sequence of Stateful
+        The objects it uses; those they refer to (``children``) are added.
+
+    Returns
+    -------
+    Transformed
+        ``(init, apply)``, which can be jitted, scanned, and mapped over seeds.
+
+    Examples
+    --------
+    >>> init, apply = coax.transform(train, over=(env, pi, qlearning))
+    >>> states = jax.vmap(init)(jax.random.split(jax.random.key(0), 8))
+    >>> metrics, states = jax.jit(jax.vmap(apply))(states)
+    """
+    objs = _device_objects(over)
+
+    def init(key: jax.Array, keep: Over = ()) -> States:
+        return States(objs, _init(objs, as_key(key), _kept(objs, keep)))
+
+    @functools.wraps(fun)
+    def apply(states: States, *args: Any, **kwargs: Any) -> tuple[Any, States]:
+        out, new = _run(fun, objs, [states[obj] for obj in objs], args, kwargs)
+        return out, States(objs, new)
+
+    return Transformed(init, apply)
+
+
+def _kept(objs: Sequence[Stateful], keep: Over) -> set[Stateful]:
+    kept = {keep} if isinstance(keep, Stateful) else set(keep)
+    for obj in kept.difference(objs):
+        raise ValueError(f"keep: {name_of(obj)} is not covered. Fix: add it to over=(...), or take it out of keep.")
+    return kept
+
+
+def _init(objs: Sequence[Stateful], key: jax.Array, kept: set[Stateful]) -> list:
+    frame = Frame({})
+    origins: dict[Any, Any] = {}  # one fresh state for an object and all its copies
+    for obj in kept:
+        frame.states[obj] = obj._peek()
+        obj._owned = frozenset()
+        if obj._lineage is not None:
+            origins.setdefault(obj._lineage, frame.states[obj])
+    for i, obj in enumerate(objs):
+        if obj in kept:
+            continue
+        if obj._lineage not in origins:
+            with opened(frame):
+                fresh = check_like(name_of(obj), obj._state, obj.init(jax.random.fold_in(key, i)))
+            if obj._lineage is not None:
+                origins[obj._lineage] = fresh
+            frame.states[obj] = fresh
+        else:
+            frame.states[obj] = origins[obj._lineage]
+    return [frame.states[obj] for obj in objs]
+
+
+def _device_objects(over: Over) -> tuple[Stateful, ...]:
+    objs = collect(over)
+    for obj in objs:
+        if isinstance(obj, HostStateful):
+            raise host_error(obj)
+    return objs
+
+
+def _run(
+    fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping, parent: Frame | None = None
+) -> tuple[Any, list]:
+    """Call `fun` with `states` laid over `objs`; what it returns, and the states it leaves."""
+    with opened(Frame(dict(zip(objs, states, strict=True)), parent)) as frame:
+        out = fun(*args, **kwargs)
+    return out, [frame.states[obj] for obj in objs]
+
+
+# --- one recorded program ---------------------------------------------------------------------------------------------
+
+
+class _Program(NamedTuple):
+    """A function recorded once, and what it does to the state leaves it was given."""
+
+    closed: ClosedJaxpr
+    out_tree: Any
+    changed: tuple[int, ...]  # positions of state leaves that come out different
+    fresh: frozenset[int]  # those that come out in a buffer of their own
+
+    def __call__(self, state_leaves: Sequence, other_leaves: Sequence) -> tuple[list, list]:
+        """The changed state leaves, and the leaves of what the function returns."""
+        flat = jaxpr_as_fun(self.closed)(*state_leaves, *other_leaves)
+        n = len(state_leaves)
+        return [flat[i] for i in self.changed], flat[n:]
+
+
+def _record(
+    fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping, parent: Frame | None = None
+) -> _Program:
+    n = len(jax.tree.leaves(states))
+    leaves, tree = jax.tree.flatten((states, args, kwargs))
+    out_tree = None
+
+    def flat(*leaves: Any) -> list:
+        nonlocal out_tree
+        states, args, kwargs = jax.tree.unflatten(tree, leaves)
+        out, new = _run(fun, objs, states, args, kwargs, parent)
+        out_leaves, out_tree = jax.tree.flatten(out)
+        return [*jax.tree.leaves(new), *out_leaves]
+
+    closed = jax.make_jaxpr(flat)(*leaves)
+    ins, outs = closed.jaxpr.invars, closed.jaxpr.outvars
+    changed = tuple(i for i in range(n) if outs[i] is not ins[i])
+    given = {id(var) for var in (*ins, *closed.jaxpr.constvars)}
+    counts: dict[int, int] = {}
+    for var in outs:
+        counts[id(var)] = counts.get(id(var), 0) + 1
+    fresh = frozenset(
+        i
+        for i in changed
+        if not isinstance(outs[i], Literal) and id(outs[i]) not in given and counts[id(outs[i])] == 1
+    )
+    return _Program(closed, out_tree, changed, fresh)
+
+
+def _calls_back(jaxpr: Any) -> bool:
+    """Whether a program calls into Python, which may raise after its arguments were consumed."""
+    if isinstance(jaxpr, ClosedJaxpr):
+        return _calls_back(jaxpr.jaxpr)
+    if hasattr(jaxpr, "eqns"):
+        return any("callback" in e.primitive.name or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
+    return isinstance(jaxpr, list | tuple) and any(map(_calls_back, jaxpr))
+
+
+def _write_leaves(objs: Sequence[Stateful], states: Sequence, changes: Mapping[int, Any]) -> None:
+    """Put changed leaves, by their position in the flattened states, into the current frame."""
+    start = 0
+    for obj, state in zip(objs, states, strict=True):
+        leaves, tree = jax.tree.flatten(state)
+        mine = [changes.get(start + i, leaf) for i, leaf in enumerate(leaves)]
+        if any(start + i in changes for i in range(len(leaves))):
+            obj._write(jax.tree.unflatten(tree, mine))
+        start += len(leaves)
+
+
+# --- jit --------------------------------------------------------------------------------------------------------------
+
+
+def jit(fun: Callable[..., T] | None = None, *, over: Over) -> Any:
+    """Compile a function that uses and changes objects: one dispatch a call, whatever it does inside.
+
+    Parameters
+    ----------
+    fun : callable, optional
+        Takes and returns pytrees of arrays. Left out, ``coax.jit`` is a decorator.
+    over : Stateful or sequence of Stateful
+        The objects it uses; those they refer to (``children``) are added.
+
+    Raises
+    ------
+    StateError
+        While tracing, if the function uses an object that `over` does not cover. The states stay as they were.
+
+    Notes
+    -----
+    A leaf of a state that the function did not change is not an output of the compiled program. State that only the
+    object itself holds is donated, so that a large state (a replay buffer) is updated in place.
+
+    Examples
+    --------
+    >>> @coax.jit(over=(qlearning, q_targ))
+    ... def learn(batch):
+    ...     metrics = qlearning.update(batch)
+    ...     q_targ.soft_update(qlearning.q, tau=0.01)
+    ...     return metrics
+    """
+    if fun is None:
+        return functools.partial(jit, over=over)
+    return _Lifted(fun, _device_objects(over))
+
+
+class _Compiled(NamedTuple):
+    call: Callable  # (donated leaves, other leaves) -> (changed leaves, output leaves)
+    program: _Program
+    donated: tuple[int, ...]
+    kept: tuple[int, ...]
+    places: list[tuple[int, Any]]
+    owners: tuple[tuple[int, Any, bool], ...]  # (object, entry of its state, whether it is its sole owner afterwards)
+
+
+class _Lifted:
+    """What :func:`coax.jit` returns: a function whose compiled programs go with it."""
+
+    def __init__(self, fun: Callable, objs: tuple[Stateful, ...]):
+        functools.update_wrapper(self, fun)
+        self._fun = fun
+        self._objs = objs
+        self._cache: dict[Any, _Compiled] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _call_lifted(self._fun, self._objs, self._cache, args, kwargs)
+
+
+def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Sequence, kwargs: Mapping) -> Any:
+    tracing = is_tracing()
+    if not tracing:
+        for obj in objs:
+            obj._poll()
+    states = [obj._peek() for obj in objs]
+    arg_leaves, arg_tree = jax.tree.flatten((args, kwargs))
+    key = (arg_tree, tuple(map(_signature, arg_leaves)), jax.config.read("jax_enable_x64"))
+    compiled = cache.get(key)
+    if compiled is None:
+        compiled = cache[key] = _compile(fun, objs, states, args, kwargs)
+    leaves = jax.tree.leaves(states)
+    given = [leaves[i] for i in compiled.donated]
+    if not tracing:
+        for j, i in enumerate(compiled.donated):
+            owner, entry = compiled.places[i]
+            if entry not in objs[owner]._owned:
+                given[j] = owned_copy(given[j])
+    kept = [leaves[i] for i in compiled.kept]
+
+    def commit(result: tuple) -> None:
+        _write_leaves(objs, states, dict(zip(compiled.program.changed, result[0], strict=True)))
+        if not tracing:
+            for i, entry, sole in compiled.owners:
+                owned = objs[i]._owned
+                objs[i]._owned = owned | {entry} if sole else owned - {entry}
+
+    out_leaves = dispatch(compiled.call, commit, given, kept, arg_leaves)[1]
+    return jax.tree.unflatten(compiled.program.out_tree, out_leaves)
+
+
+def _signature(leaf: Any) -> Any:
+    """What a compiled program depends on in an argument."""
+    dtype = getattr(leaf, "dtype", None)
+    return type(leaf) if dtype is None else (np.shape(leaf), dtype, getattr(leaf, "weak_type", False))
+
+
+def _compile(fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping) -> _Compiled:
+    program = _record(fun, objs, states, args, kwargs)
+    donated = () if _calls_back(program.closed) else program.changed
+    kept = tuple(i for i in range(len(jax.tree.leaves(states))) if i not in set(donated))
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def call(given: list, others: list, arg_leaves: list) -> tuple[list, list]:
+        leaves = dict(zip((*donated, *kept), (*given, *others), strict=True))
+        return program([leaves[i] for i in range(len(leaves))], arg_leaves)
+
+    places = _places(states)
+    return _Compiled(call, program, donated, kept, places, _owners(places, program))
+
+
+def _places(states: Sequence) -> list[tuple[int, Any]]:
+    """For each state leaf: the position of its object, and the top-level entry of that object's state."""
+    places: list[tuple[int, Any]] = []
+    for i, state in enumerate(states):
+        parts = sorted(state.items()) if isinstance(state, dict) else [(None, state)]
+        places += [(i, name) for name, part in parts for _ in jax.tree.leaves(part)]
+    return places
+
+
+def _owners(places: Sequence[tuple[int, Any]], program: _Program) -> tuple[tuple[int, Any, bool], ...]:
+    """Entries whose ownership a call decides: ``(object, entry, whether it is the sole owner afterwards)``."""
+    outs = collections.Counter(map(id, program.closed.jaxpr.outvars))
+    sole: dict[tuple[int, Any], bool] = {}
+    whole: dict[tuple[int, Any], bool] = {}
+    for i, place in enumerate(places):
+        changed = i in program.changed
+        mine = i in program.fresh if changed else outs[id(program.closed.jaxpr.invars[i])] == 1
+        sole[place] = sole.get(place, True) and mine
+        whole[place] = whole.get(place, True) and changed
+    return tuple((*place, sole[place]) for place in sole if whole[place] or not sole[place])
+
+
+# --- scan and cond ----------------------------------------------------------------------------------------------------
+
+
+def scan(step: Callable, length: int | None = None, over: Over = (), xs: Any = None, *, unjitted: bool = False) -> Any:
+    """Run a loop body many times in one compiled program.
+
+    Parameters
+    ----------
+    step : callable
+        ``step()``, or ``step(x)`` where `xs` is given: one turn of the loop. Returns a pytree of arrays, or None.
+    length : int, optional
+        Number of turns; left out, it is the length of `xs`.
+    over : Stateful or sequence of Stateful
+        The objects that the body uses; those they refer to (``children``) are added.
+    xs : pytree of arrays [T, ...], optional
+        One slice of it is given to each turn.
+    unjitted : bool, optional
+        Run a Python loop instead, for debugging: host-only objects work, and one can step through it.
+
+    Returns
+    -------
+    pytree of arrays [T, ...]
+        What the turns returned, stacked.
+
+    Raises
+    ------
+    StateError
+        If the body uses an object that is not covered. The states stay as they were.
+    ValueError
+        If neither `length` nor `xs` says how long, or they disagree.
+
+    Notes
+    -----
+    The compiled loop is kept with the function `step`: define the body once, outside of any loop around it.
+    """
+    length = _loop_length(length, xs)
+    if unjitted:
+        outs = [step() if xs is None else step(jax.tree.map(lambda x: x[i], xs)) for i in range(length)]
+        return jax.tree.map(lambda *ys: jnp.stack(ys), *outs)
+    objs = _device_objects(over)
+    if is_tracing():
+        return _scan_in_frame(step, length, objs, xs)
+    return _call_lifted(_body_loop(step, length, objs), objs, _kept_programs(step, objs, length), (xs,), {})
+
+
+def _loop_length(length: int | None, xs: Any) -> int:
+    lengths = {np.shape(x)[0] if np.ndim(x) else None for x in jax.tree.leaves(xs)}
+    if length is not None:
+        lengths.add(int(length))
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError(
+            f"scan: expected one length, got length={length} and xs with shapes "
+            f"{[np.shape(x) for x in jax.tree.leaves(xs)]}. Fix: pass length=, or arrays of equal length as xs."
+        )
+    return lengths.pop()
+
+
+def _body_loop(step: Callable, length: int, objs: Sequence[Stateful]) -> Callable:
+    return lambda xs: _scan_in_frame(step, length, objs, xs)
+
+
+_LOOPS: weakref.WeakKeyDictionary[Callable, dict] = weakref.WeakKeyDictionary()
+
+
+def _kept_programs(step: Callable, objs: Sequence[Stateful], length: int) -> dict:
+    """The compiled loops of a body. They go when the body goes."""
+    anchor = getattr(step, "__func__", step)  # a bound method is made anew at each access, its function is not
+    owner = weakref.ref(step.__self__) if hasattr(step, "__self__") and hasattr(step, "__func__") else None
+    by_use = _LOOPS.setdefault(anchor, {})
+    for use in [use for use in by_use if any(ref() is None for ref in use[0])]:
+        del by_use[use]
+    return by_use.setdefault(((*map(weakref.ref, objs), *([owner] if owner else [])), length), {})
+
+
+def _scan_in_frame(step: Callable, length: int, objs: Sequence[Stateful], xs: Any) -> Any:
+    frame = current_frame()
+    states = [obj._peek() for obj in objs]
+    first = () if xs is None else (jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x), xs),)
+    program = _record(step, objs, jax.tree.map(_abstract, states), first, {}, frame)
+    leaves = jax.tree.leaves(states)
+
+    def body(carry: list, x: Any) -> tuple[list, list]:
+        places = {**dict(enumerate(leaves)), **dict(zip(program.changed, carry, strict=True))}
+        return program([places[i] for i in range(len(leaves))], jax.tree.leaves(x))
+
+    carry, outs = jax.lax.scan(body, [jnp.asarray(leaves[i]) for i in program.changed], xs, length=length)
+    _write_leaves(objs, states, dict(zip(program.changed, carry, strict=True)))
+    return jax.tree.unflatten(program.out_tree, outs)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
+
+
+def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *args: Any, over: Over = ()) -> T:
+    """Do one thing or the other, inside a compiled function.
+
+    Parameters
+    ----------
+    pred : bool or bool[]
+        Which branch to run.
+    true_fun, false_fun : callable
+        The branches; each is called with `args`, and both return the same structure of arrays (or None).
+    over : Stateful or sequence of Stateful
+        The objects that a branch may change; those they refer to (``children``) are added. Other objects that the
+        function around it covers may be read. Leave a replay buffer out: what goes through a branch is copied.
+
+    Returns
+    -------
+    pytree of arrays
+        What the chosen branch returned.
+
+    Notes
+    -----
+    Outside a trace this is Python's ``if``.
+    """
+    if not is_tracing():
+        return true_fun(*args) if bool(pred) else false_fun(*args)
+    objs = _device_objects(over)
+    frame = current_frame()
+    states = [obj._peek() for obj in objs]
+    abstract = jax.tree.map(_abstract, states)
+    branches = [_record(fun, objs, abstract, args, {}, frame) for fun in (true_fun, false_fun)]
+    if branches[0].out_tree != branches[1].out_tree:
+        raise TypeError(
+            f"cond: the branches return different structures: {branches[0].out_tree} and {branches[1].out_tree}. "
+            "Fix: return the same structure of arrays from both, or None from both."
+        )
+    changed = sorted({*branches[0].changed, *branches[1].changed})
+    leaves = jax.tree.leaves(states)
+
+    def run(branch: _Program) -> Callable:
+        def call(leaves: list, arg_leaves: list) -> tuple[list, list]:
+            new, out = branch(leaves, arg_leaves)
+            places = {**dict(enumerate(leaves)), **dict(zip(branch.changed, new, strict=True))}
+            return [places[i] for i in changed], out
+
+        return call
+
+    operands = ([jnp.asarray(x) for x in leaves], [jnp.asarray(x) for x in jax.tree.leaves(args)])
+    new, outs = jax.lax.cond(pred, run(branches[0]), run(branches[1]), *operands)
+    _write_leaves(objs, states, dict(zip(changed, new, strict=True)))
+    return jax.tree.unflatten(branches[0].out_tree, outs)
