@@ -1,0 +1,203 @@
+"""The shell around a forward-pass function: keeps the state, moves data in and out, calls the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._stateful import Rng, Stateful, check_like, fresh_seed, is_tracing
+from ..utils import make_cast
+from ..value_transforms import ValueTransform
+from ._preprocessing import prepare
+from ._rule import FunctionRule
+
+__all__ = ("Function", "action_batch", "flat_batch", "like_input")
+
+
+class Function(Stateful):
+    """Base of the function approximators.
+
+    The state has the entries ``params``, ``function_state`` (both as Haiku has them) and ``rng``.
+    """
+
+    rule: FunctionRule
+
+    def _set_up(self, rule: FunctionRule, random_seed: int | None) -> None:
+        self.rule = rule
+        self.observation_space = rule.observation_space
+        self._cast_observation = make_cast(rule.observation_space)
+        if rule.action_space is not None:
+            self._cast_action = make_cast(rule.action_space)
+        self._random_seed = fresh_seed() if random_seed is None else int(random_seed)
+        state = rule.seeded(np.uint32(self._random_seed))
+        self._write({**state, "rng": _counted_on_host(state["rng"])}, frozenset(("params", "function_state")))
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh parameters, function state and random stream."""
+        return self.rule.init(key)
+
+    # --- views of the state
+
+    @property
+    def params(self) -> Any:
+        """The parameters, as Haiku has them. Setting them takes the same structure, shapes and dtypes."""
+        return self._hand_out("params")
+
+    @params.setter
+    def params(self, new: Any) -> None:
+        self._take("params", new)
+
+    @property
+    def function_state(self) -> Any:
+        """The function state, as Haiku has it. Setting it takes the same structure, shapes and dtypes."""
+        return self._hand_out("function_state")
+
+    @function_state.setter
+    def function_state(self, new: Any) -> None:
+        self._take("function_state", new)
+
+    @property
+    def rng(self) -> jax.Array:
+        """A fresh key. Every read gives another one; nothing inside coax reads it."""
+        state = self._peek()
+        self._write({**state, "rng": state["rng"].advanced()}, self._owned)
+        return state["rng"].next_key
+
+    @property
+    def random_seed(self) -> int:
+        """The seed. Setting it starts the random stream anew; the parameters stay."""
+        return self._random_seed
+
+    @random_seed.setter
+    def random_seed(self, seed: int | None) -> None:
+        seed = fresh_seed() if seed is None else int(seed)
+        self._write({**self._peek(), "rng": Rng.seeded(seed)}, self._owned)
+        self._random_seed = seed
+
+    def _child_seed(self) -> int:
+        """A seed that follows from this object's, for an object built on it: another one each time."""
+        rng = self._peek()["rng"]
+        self._write({**self._peek(), "rng": rng.advanced()}, self._owned)
+        return int(np.random.SeedSequence([self._random_seed, int(rng.count)]).generate_state(1)[0] >> 1)
+
+    @property
+    def function(self) -> Callable:
+        """The pure function ``(params, function_state, rng, *inputs) -> (output, function_state)``, compiled.
+
+        The inputs are those of the forward pass, preprocessed; ``is_training`` is static.
+        """
+        return self.rule.function
+
+    @property
+    def observation_preprocessor(self) -> Callable:
+        """``func(rng, S)`` on batches of observations."""
+        return self.rule.observe.func
+
+    @property
+    def value_transform(self) -> ValueTransform:
+        """The output of the function lives in the space that it transforms to."""
+        return self.rule.value_transform
+
+    def soft_update(self, other: Function, tau: float) -> None:
+        r"""Move towards another function: :math:`\theta \leftarrow (1-\tau)\,\theta + \tau\,\theta_\text{other}`.
+
+        Parameters
+        ----------
+        other : same class
+            Whose ``params`` and ``function_state`` to move towards.
+        tau : float in [0, 1]
+            How far: 1 copies.
+
+        Raises
+        ------
+        TypeError
+            If `other` is not of this class, or its state differs in structure, shapes or dtypes.
+        ValueError
+            If `tau` is outside [0, 1].
+        """
+        if not isinstance(other, type(self)):
+            raise TypeError(
+                f"soft_update: expected a {type(self).__name__}, got {type(other).__name__}. Fix: pass a copy's origin."
+            )
+        if not isinstance(tau, jax.Array) and not 0 <= tau <= 1:
+            raise ValueError(f"tau: expected a number in [0, 1], got {tau}. Fix: 1 copies, small numbers trail slowly.")
+        mine, theirs = self._peek(), other._peek()
+        old = mine["params"], mine["function_state"]
+        new = theirs["params"], theirs["function_state"]
+        if jax.tree.structure(old) != jax.tree.structure(new):
+            check_like(type(self).__name__, old, new)
+        params, function_state = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float32(tau))
+        self._write({**mine, "params": params, "function_state": function_state}, frozenset(("params", "function_state")))
+
+    def _hand_out(self, entry: str) -> Any:
+        value = self._peek()[entry]
+        if not is_tracing():
+            self._owned -= {entry}
+        return value
+
+    def _take(self, entry: str, new: Any) -> None:
+        state = self._peek()
+        fitting = check_like(type(self).__name__, {entry: state[entry]}, {entry: new})
+        self._write({**state, **fitting}, self._owned - {entry})
+
+    # --- data in and out
+
+    def _observations(self, s: Any) -> tuple[Any, tuple[int, ...]]:
+        """A batch with one leading axis, host-only preprocessing done, and the leading axes that came in."""
+        batch, lead = flat_batch(*self._cast_observation(s))
+        return prepare(batch, (self.rule.observe,)), lead
+
+    def _draw(self, state: dict[str, Any]) -> Rng | None:
+        """This call's place in the random stream, if the function draws at all."""
+        if not self.rule.uses_rng:
+            return None
+        self._write({**state, "rng": state["rng"].advanced()}, self._owned)
+        return state["rng"]
+
+
+def action_batch(function: Any, a: Any, lead: tuple[int, ...]) -> Any:
+    """Actions for a batch of observations with the same leading axes."""
+    batch, lead_a = flat_batch(*function._cast_action(a))
+    if lead_a != lead:
+        raise ValueError(
+            f"actions: expected the leading axes of the observations, {lead}, got {lead_a}. "
+            "Fix: pass one action per observation."
+        )
+    return prepare(batch, (function.rule.act,))
+
+
+def flat_batch(x: Any, lead: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+    """All leading axes made one; a single element becomes a batch of one."""
+    n = len(lead)
+    if isinstance(x, np.ndarray):
+        return x.reshape(-1, *x.shape[n:]) if n != 1 else x, lead
+    if n == 1:
+        return x, lead
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[n:]), x), lead
+
+
+def like_input(out: jax.Array, lead: tuple[int, ...]) -> Any:
+    """A result [B, ...] with the leading axes that came in: on the host, or inside a trace where it is."""
+    if not is_tracing():
+        out = np.asarray(out)
+    return out.reshape((*lead, *out.shape[1:]))
+
+
+def _counted_on_host(rng: Rng) -> Rng:
+    return Rng(rng.key, np.zeros((), np.uint32))
+
+
+@jax.jit
+def _interpolate(old: Any, new: Any, tau: jax.Array) -> Any:
+    def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
+        if not jnp.issubdtype(a.dtype, jnp.floating):
+            return b
+        t = tau.astype(a.dtype)
+        return (1 - t) * a + t * b
+
+    return jax.tree.map(leaf, old, new)
+

@@ -1,0 +1,170 @@
+"""The policy that knows nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._stateful import Rng, Stateful, fresh_seed, is_tracing
+from ..utils import make_cast
+from ._checks import check_space
+
+__all__ = ("RandomPolicy", "uniform_sample")
+
+spaces = gymnasium.spaces
+
+
+def uniform_sample(space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...] = ()) -> tuple[Any, jax.Array]:
+    """Elements of a space, drawn as ``space.sample()`` draws them, and their log-probabilities.
+
+    A bounded interval is uniform, one bounded on one side is exponential from there, an unbounded one is normal.
+
+    Parameters
+    ----------
+    space : gymnasium.Space
+        Discrete, MultiDiscrete, MultiBinary, Box, or a Tuple or Dict of them.
+    key : key[]
+    lead : tuple of int
+        Leading axes of the result.
+
+    Returns
+    -------
+    x : pytree of arrays [*lead, *shape]
+    logp : f32[*lead]
+
+    Raises
+    ------
+    TypeError
+        If the space is of another kind.
+    """
+    if isinstance(space, spaces.Discrete):
+        x = jax.random.randint(key, lead, 0, int(space.n)) + int(space.start)
+        return x, jnp.full(lead, -np.log(int(space.n)), jnp.float32)
+    if isinstance(space, spaces.MultiDiscrete):
+        start = jnp.asarray(getattr(space, "start", 0))
+        x = jax.random.randint(key, (*lead, *space.shape), 0, jnp.asarray(space.nvec)) + start
+        return x, jnp.full(lead, -np.log(space.nvec).sum(), jnp.float32)
+    if isinstance(space, spaces.MultiBinary):
+        x = jax.random.bernoulli(key, shape=(*lead, *space.shape)).astype(space.dtype)
+        return x, jnp.full(lead, -np.log(2) * np.prod(space.shape), jnp.float32)
+    if isinstance(space, spaces.Box):
+        return _sample_box(space, key, lead)
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        parts = dict(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else dict(space.spaces)
+        keys = jax.random.split(key, len(parts))
+        drawn = {name: uniform_sample(part, k, lead) for (name, part), k in zip(parts.items(), keys, strict=True)}
+        x = {name: pair[0] for name, pair in drawn.items()}
+        logp = sum((pair[1] for pair in drawn.values()), jnp.zeros(lead))
+        return tuple(x.values()) if isinstance(space, spaces.Tuple) else x, logp
+    raise TypeError(
+        f"RandomPolicy: expected Discrete, MultiDiscrete, MultiBinary, Box, Tuple or Dict actions, got {space}. "
+        "Fix: wrap the environment so that its actions are of these kinds."
+    )
+
+
+def _sample_box(space: spaces.Box, key: jax.Array, lead: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    shape = (*lead, *space.shape)
+    below, above = space.bounded_below, space.bounded_above
+    if np.issubdtype(space.dtype, np.integer):
+        low, high = space.low.astype(np.int64), space.high.astype(np.int64)
+        width = np.clip(high - low + 1, 1, np.iinfo(np.int32).max)
+        x = low + jax.random.randint(key, shape, 0, width)
+        return x.astype(space.dtype), jnp.full(lead, -np.log(width).sum(), jnp.float32)
+    dtype = jax.dtypes.canonicalize_dtype(space.dtype)
+    low = np.where(below, space.low, 0).astype(dtype)
+    high = np.where(above, space.high, 1).astype(dtype)
+    keys = jax.random.split(key, 3)
+    uniform = jax.random.uniform(keys[0], shape, dtype)
+    waiting = jax.random.exponential(keys[1], shape, dtype)
+    normal = jax.random.normal(keys[2], shape, dtype)
+    bounded, one_sided = below & above, below ^ above
+    x = jnp.where(bounded, low + (high - low) * uniform, jnp.where(below, low + waiting, high - waiting))
+    x = jnp.where(bounded | one_sided, x, normal)
+    log_width = np.log(np.where(bounded, high - low, 1))
+    each = jnp.where(bounded, -log_width, jnp.where(one_sided, -waiting, jax.scipy.stats.norm.logpdf(normal)))
+    return x, each.sum(axis=tuple(range(len(lead), each.ndim))) + jnp.zeros(lead)
+
+
+class RandomPolicy(Stateful):
+    """Draws actions without looking at the observation, as ``env.action_space.sample()`` does.
+
+    Parameters
+    ----------
+    env : gymnasium.Env, or anything with an ``action_space``
+        Where the actions come from. Its own random generator is left alone.
+    random_seed : int, optional
+        Seed of the random stream. Default: one from the operating system.
+
+    Raises
+    ------
+    TypeError
+        If the action space is not a gymnasium space, or of a kind that cannot be drawn from.
+    """
+
+    def __init__(self, env: Any, random_seed: int | None = None):
+        self.action_space = check_space(env, "action_space", "RandomPolicy")
+        jax.eval_shape(lambda key: uniform_sample(self.action_space, key), jax.random.key(0))
+        self._cast_observation = make_cast(env.observation_space) if hasattr(env, "observation_space") else None
+        self.random_seed = fresh_seed() if random_seed is None else int(random_seed)
+        self._draw = jax.jit(self._sample, static_argnums=1)
+        self._write({"rng": Rng.seeded(self.random_seed)})
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """A fresh random stream."""
+        return {"rng": Rng.seeded(key)}
+
+    def _sample(self, rng: Rng, lead: tuple[int, ...]) -> tuple[Any, jax.Array]:
+        return uniform_sample(self.action_space, rng.next_key, lead)
+
+    def __call__(self, s: Any, return_logp: bool = False) -> Any:
+        """An action for an observation, or one for each in a batch with any leading axes.
+
+        Parameters
+        ----------
+        s : observation, or pytree of arrays [..., *obs]
+        return_logp : bool, optional
+            Return the log-probability f32[...] of the action too.
+        """
+        lead = () if self._cast_observation is None else self._cast_observation(s)[1]
+        rng = self._peek()["rng"]
+        self._write({"rng": rng.advanced()})
+        action, logp = self._draw(rng, lead)
+        if not is_tracing():
+            action, logp = self._clean(action, lead), np.asarray(logp)
+        return (action, logp) if return_logp else action
+
+    def mode(self, s: Any) -> Any:
+        """Another random action: none is likelier than the others."""
+        return self(s)
+
+    def dist_params(self, s: Any) -> dict[str, np.ndarray]:
+        """Discrete: ``{'logits': f32[A]}`` of zeros; Box: ``{'mu', 'logvar'}`` of a wide normal.
+
+        Raises
+        ------
+        NotImplementedError
+            For other spaces.
+        """
+        if isinstance(self.action_space, spaces.Discrete):
+            return {"logits": np.zeros(int(self.action_space.n), np.float32)}
+        if isinstance(self.action_space, spaces.Box):
+            shape = self.action_space.shape
+            return {"mu": np.zeros(shape, np.float32), "logvar": np.full(shape, 15, np.float32)}
+        raise NotImplementedError(f"RandomPolicy.dist_params of {self.action_space}. Fix: use env.action_space itself.")
+
+    def _clean(self, action: Any, lead: tuple[int, ...]) -> Any:
+        if isinstance(self.action_space, spaces.Discrete) and lead == ():
+            return int(action)
+        return _in_space_dtypes(self.action_space, action)
+
+
+def _in_space_dtypes(space: gymnasium.Space, x: Any) -> Any:
+    if isinstance(space, spaces.Tuple):
+        return tuple(_in_space_dtypes(part, leaf) for part, leaf in zip(space.spaces, x, strict=True))
+    if isinstance(space, spaces.Dict):
+        return {name: _in_space_dtypes(part, x[name]) for name, part in space.spaces.items()}
+    return np.asarray(x).astype(space.dtype)

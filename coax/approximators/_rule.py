@@ -1,0 +1,229 @@
+"""The pure functions of one forward pass: fixed at construction, of states and arrays alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._sharing import Rule
+from .._stateful import Rng
+from ..utils import safe_sample
+from ..value_transforms import ValueTransform
+from ._checks import STATE, STATE_ACTION
+from ._forward import as_forward
+from ._preprocessing import Preprocessor, prepare
+
+__all__ = ("Bound", "FunctionRule")
+
+
+class FunctionRule(Rule):
+    """What a forward-pass function means, in pure functions of its state.
+
+    Batches here have one leading axis B and hold raw elements of the spaces.
+
+    Parameters
+    ----------
+    func : callable
+        ``func(S, is_training)`` or ``func(S, A, is_training)``, in Haiku.
+    names : tuple of str
+        The names of its arguments.
+    observation_space, action_space : gymnasium.Space
+        ``action_space`` is None for functions of the state alone.
+    observation_preprocessor, action_preprocessor : callable or None
+        None for the default one of the space.
+    value_transform : ValueTransform
+        The output of the function lives in the transformed space.
+    """
+
+    def __init__(
+        self,
+        func: Callable,
+        names: tuple[str, ...],
+        observation_space: gymnasium.Space,
+        action_space: gymnasium.Space | None,
+        observation_preprocessor: Callable | None,
+        action_preprocessor: Callable | None,
+        value_transform: ValueTransform,
+    ):
+        self.func = func
+        self.modeltype = {STATE: 2 if action_space is not None else None, STATE_ACTION: 1}[names]
+        self.observation_space, self.action_space = observation_space, action_space
+        self.value_transform = value_transform
+        self.forward = as_forward(func)
+        self.observe = Preprocessor(observation_preprocessor, observation_space, "observation_preprocessor")
+        self.act = None if action_space is None else Preprocessor(action_preprocessor, action_space, "action_preprocessor")
+        self._indexed = action_preprocessor is None and isinstance(action_space, gymnasium.spaces.Discrete)
+        self.action_table = self._action_table()
+        self.example = self._example()
+        self.fresh = jax.jit(self._fresh)
+        self.seeded = jax.jit(lambda seed: self.init(jax.random.key(seed)))
+        self.output, self.uses_rng = self._trace()
+        self.call_at = jax.jit(self._call_at)
+        self.call_all = jax.jit(self._call_all)
+        self.function = jax.jit(self._function, static_argnums=len(names) + 2)
+
+    # --- construction
+
+    def _example(self) -> tuple:
+        """Raw inputs S and A of batch size 1, to initialise and to check with."""
+
+        def one(space: gymnasium.Space, preprocessor: Preprocessor) -> Any:
+            return prepare(jax.tree.map(lambda x: np.asarray(x)[None], safe_sample(space, seed=0)), (preprocessor,))
+
+        S = one(self.observation_space, self.observe)
+        return S, None if self.act is None else one(self.action_space, self.act)  # type: ignore[arg-type]
+
+    def _action_table(self) -> Any:
+        """All actions, preprocessed: f32[A, ...]; None unless they are Discrete."""
+        space = self.action_space
+        if not isinstance(space, gymnasium.spaces.Discrete):
+            return None
+        actions = np.arange(space.start, space.start + space.n)
+        return self.act.on_host(actions) if not self.act.traceable else actions  # type: ignore[union-attr]
+
+    def observed(self, key: Any, S: Any) -> Any:
+        """Preprocessed observations; the key is folded because the forward pass draws from the key itself."""
+        return self.observe(None if key is None else jax.random.fold_in(key, 1), S)
+
+    def acted(self, key: Any, A: Any) -> Any:
+        """Preprocessed actions."""
+        return self.act(None if key is None else jax.random.fold_in(key, 2), A)  # type: ignore[misc]
+
+    def _inputs(self, key: Any, S: Any, A: Any) -> tuple:
+        return (self.observed(key, S), self.acted(key, A)) if self.modeltype == 1 else (self.observed(key, S),)
+
+    def _fresh(self, key: jax.Array) -> dict[str, Any]:
+        params, function_state = self.forward.init(key, *self._inputs(key, *self.example), is_training=True)
+        return {"params": params, "function_state": function_state}
+
+    def _trace(self) -> tuple[Any, bool]:
+        """The abstract output for a batch of one, and whether the function draws random numbers."""
+        state = jax.eval_shape(self.fresh, jax.random.key(0))
+        used, out = False, None
+        for is_training in (True, False):
+
+            def apply(key: jax.Array, state: dict, is_training: bool = is_training) -> Any:
+                inputs = self._inputs(key, *self.example)
+                return self.forward.apply(state["params"], state["function_state"], key, *inputs, is_training=is_training)
+
+            closed, shapes = jax.make_jaxpr(apply, return_shape=True)(jax.random.key(0), state)
+            used = used or _is_used(closed.jaxpr, closed.jaxpr.invars[0])
+            out = shapes[0]
+        return out, used
+
+    # --- the function, on raw batches
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh state, rng included."""
+        return {**self.fresh(jax.random.fold_in(key, 0)), "rng": Rng.seeded(jax.random.fold_in(key, 1))}
+
+    def at(
+        self, params: Any, function_state: Any, key: Any, S: Any, A: Any = None, *, is_training: bool = False, live: Any = None
+    ) -> tuple[Any, Any]:
+        """Raw output at S (and A), leaves [B, ...], and the new function state."""
+        inputs = self._inputs(key, S, A)
+        out, new = self.forward.apply(params, function_state, key, *inputs, is_training=is_training, live=live)
+        if self.modeltype == 2:
+            out = self._pick(out, A, key)
+        return out, new
+
+    def _pick(self, out: Any, A: Any, key: Any) -> Any:
+        if self._indexed:
+            index = jnp.asarray(A) - int(self.action_space.start)  # type: ignore[union-attr]
+            return jax.tree.map(lambda x: jnp.take_along_axis(x, _align(index, x), axis=1)[:, 0], out)
+        return contract(out, self.acted(key, A))
+
+    def all_actions(self, params: Any, function_state: Any, key: Any, S: Any) -> Any:
+        """Raw output for every action, leaves [B, A, ...]."""
+        if self.modeltype == 2:
+            inputs = self._inputs(key, S, None)
+            return self.forward.apply(params, function_state, key, *inputs, is_training=False)[0]
+        table = self.action_table
+        if table is None:
+            raise ValueError(
+                f"all actions: expected a Discrete action space, got {self.action_space}. Fix: pass an action too: q(s, a)."
+            )
+        actions = self.acted(key, jnp.asarray(table)) if self.act.traceable else table  # type: ignore[union-attr]
+
+        def plain(S: Any, A: Any) -> Any:
+            return self.forward.apply(params, function_state, key, S, A, is_training=False)[0]
+
+        return spread(plain, self.observed(key, S), actions, int(self.action_space.n))  # type: ignore[union-attr]
+
+    def bind(self, state: dict[str, Any], parts: tuple, key: Any) -> Bound:
+        """The function with a state filled in."""
+        return Bound(self, state, key if self.uses_rng else None)
+
+    # --- compiled entry points of the shells: one dispatch each
+
+    def _call_at(self, params: Any, function_state: Any, rng: Rng | None, S: Any, A: Any = None) -> Any:
+        out, _ = self.at(params, function_state, None if rng is None else rng.next_key, S, A)
+        return self.value_transform.inverse_func(out)
+
+    def _call_all(self, params: Any, function_state: Any, rng: Rng | None, S: Any) -> Any:
+        out = self.all_actions(params, function_state, None if rng is None else rng.next_key, S)
+        return self.value_transform.inverse_func(out)
+
+    def _function(self, params: Any, function_state: Any, rng: Any, *inputs_and_flag: Any) -> tuple[Any, Any]:
+        *inputs, is_training = inputs_and_flag
+        return self.forward.apply(params, function_state, rng, *inputs, is_training=is_training)
+
+
+class Bound(NamedTuple):
+    """A value function with its state filled in: its values are in the original space, not the transformed."""
+
+    rule: FunctionRule
+    state: dict[str, Any]
+    key: Any
+
+    def value(self, S: Any, A: Any = None) -> jax.Array:
+        """f32[B]."""
+        out, _ = self.rule.at(self.state["params"], self.state["function_state"], self.key, S, A)
+        return self.rule.value_transform.inverse_func(out)
+
+    def values(self, S: Any) -> jax.Array:
+        """f32[B, A]."""
+        out = self.rule.all_actions(self.state["params"], self.state["function_state"], self.key, S)
+        return self.rule.value_transform.inverse_func(out)
+
+
+# --- between the two types of functions of state and action -------------------------------------------------------------
+
+
+def contract(out: Any, weights: jax.Array) -> Any:
+    """Leaves [B, A, ...] at one action per row, given one-hot (or any weights) f32[B, A]: leaves [B, ...]."""
+    def at_weights(x: jax.Array) -> jax.Array:
+        if jnp.shape(weights) != x.shape[:2]:
+            raise ValueError(
+                f"actions: expected one weight per action, shape {x.shape[:2]}, got {jnp.shape(weights)}. "
+                "Fix: let action_preprocessor return a one-hot encoding."
+            )
+        return jnp.einsum("ba,ba...->b...", weights, x)
+
+    return jax.tree.map(at_weights, out)
+
+
+def spread(func: Callable, observations: Any, actions: Any, n: int) -> Any:
+    """``func(S, A)`` for all n actions at each observation, in one batch of B * n: leaves [B, A, ...]."""
+    batch = jax.tree.leaves(observations)[0].shape[0]
+    S = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), observations)
+    A = jax.tree.map(lambda x: jnp.tile(x, (batch, *(1,) * (x.ndim - 1))), actions)
+    return jax.tree.map(lambda x: x.reshape(batch, n, *x.shape[1:]), func(S, A))
+
+
+def _align(index: jax.Array, x: jax.Array) -> jax.Array:
+    return index.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def _is_used(jaxpr: Any, var: Any) -> bool:
+    """Whether any output of a program depends on an input."""
+    live = {id(v) for v in jaxpr.outvars}
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.effects or any(id(v) in live for v in eqn.outvars):
+            live.update(map(id, eqn.invars))
+    return id(var) in live

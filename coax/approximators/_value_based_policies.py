@@ -1,0 +1,339 @@
+"""Policies that act on the values of a q-function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._sharing import Rule
+from .._stateful import Number, Rng, Stateful, check_like, is_tracing, number_leaf
+from ..proba_dists import CategoricalDist
+from ..proba_dists._categorical import log_proba_of_index, sample_index
+from ..typing import AbstractPolicy, AbstractQ
+from ..utils import argmax
+from ._function import like_input
+
+__all__ = ("BoltzmannPolicy", "EpsilonGreedy", "boltzmann_logits", "epsilon_greedy_logits")
+
+
+# --- pure functions -----------------------------------------------------------------------------------------------------
+
+
+def epsilon_greedy_logits(q: jax.Array, epsilon: Any) -> jax.Array:
+    """Log-probabilities f32[..., A] of acting greedily, and with probability epsilon at random.
+
+    Tied best actions share the greedy mass equally.
+
+    References
+    ----------
+    Sutton and Barto (2018), section 2.2.
+    """
+    best = (q == q.max(axis=-1, keepdims=True)).astype(q.dtype)
+    greedy = best / best.sum(axis=-1, keepdims=True)
+    return jnp.log((1 - epsilon) * greedy + epsilon / q.shape[-1] + 1e-15)
+
+
+def boltzmann_logits(q: jax.Array, temperature: Any) -> jax.Array:
+    """Unnormalised log-probabilities f32[..., A], proportional to the values.
+
+    References
+    ----------
+    Sutton and Barto (2018), section 13.1, equation 13.2 with preferences q / temperature.
+    """
+    return q / temperature
+
+
+# --- rule ---------------------------------------------------------------------------------------------------------------
+
+
+class ValueBasedRule(Rule):
+    """How to act on the values of one kind of q-function.
+
+    Parameters
+    ----------
+    logits : callable
+        ``logits(q, number) -> f32[B, A]``.
+    number : str
+        The entry of the state that holds the settable number.
+    q_rule : FunctionRule
+        The pure part of the q-function.
+    """
+
+    def __init__(self, logits: Callable, number: str, q_rule: Any):
+        self.logits, self.number, self.q_rule = logits, number, q_rule
+        self.start = int(q_rule.action_space.start)
+        self.uses_rng = q_rule.uses_rng
+        self.sample = jax.jit(self._sample, static_argnames="with_logp")
+        self.greedy = jax.jit(self._greedy)
+        self.describe = jax.jit(self._describe)
+
+    def dist_params(self, number: Any, q_params: Any, q_function_state: Any, key: Any, S: Any) -> jax.Array:
+        """Logits f32[B, A] for raw observations. Acts on the raw output of the q-function, as Boltzmann always did."""
+        own = None if key is None or not self.uses_rng else jax.random.fold_in(key, 1)
+        return self.logits(self.q_rule.all_actions(q_params, q_function_state, own, S), number)
+
+    def _sample(self, number: Any, rng: Rng, q_params: Any, q_function_state: Any, S: Any, with_logp: bool) -> Any:
+        key = rng.next_key
+        logits = self.dist_params(number, q_params, q_function_state, key, S)
+        index = sample_index(logits, key)
+        action = index + self.start
+        return (action, log_proba_of_index(logits, index)) if with_logp else action
+
+    def _greedy(self, number: Any, rng: Rng, q_params: Any, q_function_state: Any, S: Any) -> jax.Array:
+        key = rng.next_key
+        return argmax(key, self.dist_params(number, q_params, q_function_state, key, S)) + self.start
+
+    def _describe(self, number: Any, rng: Rng, q_params: Any, q_function_state: Any, S: Any) -> jax.Array:
+        return self.dist_params(number, q_params, q_function_state, rng.next_key, S)
+
+    def bind(self, state: dict[str, Any], parts: tuple, key: Any) -> BoundPolicy:
+        """The policy with the states of itself and its q-function filled in."""
+        return BoundPolicy(self, state, parts[0].state, key)
+
+
+class BoundPolicy(NamedTuple):
+    """A value-based policy with its states filled in, inside a rule."""
+
+    rule: ValueBasedRule
+    state: dict[str, Any]
+    q_state: dict[str, Any]
+    key: Any
+
+    def dist_params(self, S: Any) -> dict[str, jax.Array]:
+        """``{'logits': f32[B, A]}``."""
+        q = self.q_state
+        number = self.state[self.rule.number]
+        return {"logits": self.rule.dist_params(number, q["params"], q["function_state"], self.key, S)}
+
+
+# --- shells -------------------------------------------------------------------------------------------------------------
+
+
+class ValueBasedPolicy(Stateful, AbstractPolicy):
+    """Base of the policies that act on the values of a q-function, which they hold by reference."""
+
+    rule: ValueBasedRule
+
+    def _set_up(self, q: Any, logits: Callable, name: str, value: Any) -> None:
+        owner = type(self).__name__
+        if not isinstance(q, AbstractQ):
+            raise TypeError(f"{owner}: expected a q-function, got {type(q).__name__}. Fix: pass a coax.Q.")
+        if not isinstance(q.action_space, gymnasium.spaces.Discrete):
+            raise TypeError(
+                f"{owner}: expected a q-function of Discrete actions, got {q.action_space}. Fix: use a coax.Policy."
+            )
+        self._q = q
+        self.rule = ValueBasedRule.shared(logits, name, q.rule)
+        self.proba_dist = CategoricalDist(q.action_space)
+        self._write({name: number_leaf(value, f"{owner}.{name}"), "rng": Rng.seeded(q._child_seed())})
+
+    @property
+    def q(self) -> Any:
+        """The q-function whose values it acts on."""
+        return self._q
+
+    @property
+    def children(self) -> tuple[Stateful, ...]:
+        """The q-function."""
+        return (self._q,)
+
+    @property
+    def observation_space(self) -> gymnasium.Space:
+        """Where the observations come from."""
+        return self._q.observation_space
+
+    @property
+    def action_space(self) -> gymnasium.spaces.Discrete:
+        """Where the actions come from."""
+        return self._q.action_space
+
+    @property
+    def observation_preprocessor(self) -> Callable:
+        """That of the q-function."""
+        return self._q.observation_preprocessor
+
+    @property
+    def action_preprocessor(self) -> Callable:
+        """That of the q-function."""
+        return self._q.action_preprocessor
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """The present number, and a fresh random stream."""
+        return {**self._peek_own(), "rng": Rng.seeded(key)}
+
+    def _peek_own(self) -> dict[str, Any]:
+        return {name: value for name, value in self._state.items() if name != "rng"}
+
+    def __call__(self, s: Any, return_logp: bool = False) -> Any:
+        """Sample an action for one observation, or for each in a batch with any leading axes.
+
+        Parameters
+        ----------
+        s : observation, or pytree of arrays [..., *obs]
+        return_logp : bool, optional
+            Return the log-probability of the action too.
+
+        Returns
+        -------
+        a : int, or i64[...]
+            A Python int for a single observation, else a NumPy array; inside a trace a jax array.
+        logp : f32[...]
+            Only with `return_logp`.
+        """
+        args, lead = self._inputs(s)
+        if return_logp:
+            action, logp = self.rule.sample(*args, with_logp=True)
+            return self._clean(action, lead), like_input(logp, lead)
+        return self._clean(self.rule.sample(*args, with_logp=False), lead)
+
+    def mode(self, s: Any) -> Any:
+        """The most likely action, ties broken at random. Shapes as for a call."""
+        args, lead = self._inputs(s)
+        return self._clean(self.rule.greedy(*args), lead)
+
+    def mean(self, s: Any) -> Any:
+        """The same as :meth:`mode`: actions have no mean."""
+        return self.mode(s)
+
+    def dist_params(self, s: Any) -> dict[str, Any]:
+        """The logits of the actions, ``{'logits': f32[..., A]}``."""
+        args, lead = self._inputs(s)
+        return {"logits": like_input(self.rule.describe(*args), lead)}
+
+    def _inputs(self, s: Any) -> tuple[tuple, tuple[int, ...]]:
+        S, lead = self._q._observations(s)
+        state, q = self._peek(), self._q._peek()
+        self._write({**state, "rng": state["rng"].advanced()}, self._owned)
+        return (state[self.rule.number], state["rng"], q["params"], q["function_state"], S), lead
+
+    def _clean(self, action: jax.Array, lead: tuple[int, ...]) -> Any:
+        if is_tracing():
+            return action.reshape(lead)
+        host = np.asarray(action)
+        return host.item() if lead == () else host.astype(self.action_space.dtype).reshape(lead)
+
+    # --- what scripts for 0.1.13 use
+
+    @property
+    def rng(self) -> jax.Array:
+        """A fresh key. Every read gives another one; nothing inside coax reads it."""
+        state = self._peek()
+        self._write({**state, "rng": state["rng"].advanced()}, self._owned)
+        return state["rng"].next_key
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The settable number and the parameters of the q-function, ``{number: f32[], 'q': params}``."""
+        return {self.rule.number: self._peek()[self.rule.number], "q": self._q.params}
+
+    @params.setter
+    def params(self, new: Any) -> None:
+        state = self._peek()
+        old = {self.rule.number: state[self.rule.number], "q": self._q._peek()["params"]}
+        new = check_like(f"{type(self).__name__}.params", old, dict(new))
+        self._q.params = new["q"]
+        self._write({**state, self.rule.number: new[self.rule.number]})
+
+    @property
+    def function_state(self) -> Any:
+        """That of the q-function."""
+        return self._q.function_state
+
+    @function_state.setter
+    def function_state(self, new: Any) -> None:
+        self._q.function_state = new
+
+    @property
+    def function(self) -> Callable:
+        """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S."""
+        apply, rule = self._q.function_type2, self.rule
+
+        def function(params: Any, function_state: Any, rng: Any, S: Any, is_training: bool) -> tuple[dict, None]:
+            q, _ = apply(params["q"], function_state, rng, S, is_training)
+            return {"logits": rule.logits(q, params[rule.number])}, None
+
+        return function
+
+    @property
+    def sample_func(self) -> Callable:
+        """``(params, function_state, rng, S) -> (X, logP)``: one-hot f32[B, A] and f32[B], preprocessed S."""
+        function, n = self.function, int(self.action_space.n)
+
+        def sample_func(params: Any, function_state: Any, rng: Any, S: Any) -> tuple[jax.Array, jax.Array]:
+            logits = function(params, function_state, rng, S, False)[0]["logits"]
+            index = sample_index(logits, rng)
+            return jax.nn.one_hot(index, n), log_proba_of_index(logits, index)
+
+        return sample_func
+
+    @property
+    def mean_func(self) -> Callable:
+        """``(params, function_state, rng, S) -> f32[B, A]``: probabilities, preprocessed S."""
+        return self._through(self.proba_dist.mean)
+
+    @property
+    def mode_func(self) -> Callable:
+        """``(params, function_state, rng, S) -> f32[B, A]``: a soft one-hot, preprocessed S."""
+        return self._through(self.proba_dist.mode)
+
+    def _through(self, statistic: Callable) -> Callable:
+        function = self.function
+        return lambda params, function_state, rng, S: statistic(function(params, function_state, rng, S, False)[0])
+
+
+class EpsilonGreedy(ValueBasedPolicy):
+    """Act greedily on the values of a q-function; with probability epsilon at random.
+
+    Parameters
+    ----------
+    q : coax.Q
+        Held by reference: what it learns changes the policy at once. Its actions are Discrete.
+    epsilon : float, optional
+        Probability of a random action. May be set at any time (``pi.epsilon = 0.05``); nothing is compiled again.
+
+    Raises
+    ------
+    TypeError
+        If `q` is not a q-function of Discrete actions.
+
+    References
+    ----------
+    Sutton and Barto (2018), section 2.2.
+    """
+
+    epsilon = Number()
+
+    def __init__(self, q: Any, epsilon: float = 0.1):
+        self._set_up(q, epsilon_greedy_logits, "epsilon", epsilon)
+
+
+class BoltzmannPolicy(ValueBasedPolicy):
+    """Act with probabilities proportional to the exponential of the values of a q-function.
+
+    Parameters
+    ----------
+    q : coax.Q
+        Held by reference: what it learns changes the policy at once. Its actions are Discrete.
+    temperature : float, optional
+        In the units of the raw output of `q`: small is greedy, large is random. May be set at any time
+        (``pi.temperature = 0.1``); nothing is compiled again.
+
+    Raises
+    ------
+    TypeError
+        If `q` is not a q-function of Discrete actions.
+
+    References
+    ----------
+    Sutton and Barto (2018), section 13.1.
+    """
+
+    temperature = Number()
+
+    def __init__(self, q: Any, temperature: float = 0.02):
+        self._set_up(q, boltzmann_logits, "temperature", temperature)
