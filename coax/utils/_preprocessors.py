@@ -87,9 +87,7 @@ def _one_hots(nvec: np.ndarray, start: np.ndarray) -> Callable[[Any, Any], list[
 
 def _clipped(space: spaces.Box) -> Callable[[Any, Any], jax.Array]:
     shape, dtype, low, high = space.shape, np.dtype(space.dtype), space.low, space.high
-    least: Any = np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
-    most: Any = np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
-    bounded = dtype.kind != "b" and not (np.all(low == least) and np.all(high == most))
+    bounded = dtype.kind != "b" and not _is_everything(low, high)
 
     def preprocess(rng: Any, X: Any) -> jax.Array:
         kept = jax.dtypes.canonicalize_dtype(dtype)
@@ -97,6 +95,13 @@ def _clipped(space: spaces.Box) -> Callable[[Any, Any], jax.Array]:
         return jnp.clip(X, _saturated(low, kept), _saturated(high, kept)) if bounded else X
 
     return preprocess
+
+
+def _is_everything(low: np.ndarray, high: np.ndarray) -> bool:
+    if np.issubdtype(low.dtype, np.integer):
+        info = np.iinfo(low.dtype)
+        return bool(np.all(low == info.min) and np.all(high == info.max))
+    return bool(np.all(low == -np.inf) and np.all(high == np.inf))
 
 
 def _saturated(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -147,11 +152,10 @@ def check_preprocessors(
 
 
 def _alike(a: Any, b: Any) -> bool:
-    a_leaves, a_tree = jax.tree.flatten(a)
-    b_leaves, b_tree = jax.tree.flatten(b)
-    if a_tree != b_tree:
+    tree: Any = jax.tree.structure(a)
+    if tree != jax.tree.structure(b):
         return False
-    for x, y in zip(a_leaves, b_leaves, strict=True):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         if type(x) is not type(y) or np.shape(x) != np.shape(y) or np.asarray(x).dtype != np.asarray(y).dtype:
             return False
         if not np.allclose(x, y):

@@ -73,18 +73,20 @@ def _draw_float(space: spaces.Box, rng: np.random.Generator) -> np.ndarray:
     low = np.where(narrow, low, np.maximum(low, nearest - _REACH))
     high = np.where(narrow, high, np.minimum(high, nearest + _REACH))
     drawn = (low + (high - low) * rng.random(space.shape)).astype(space.dtype)
-    return np.clip(drawn, space.low, space.high)
+    return np.asarray(np.clip(drawn, space.low, space.high))
 
 
 def _draw_integer(space: spaces.Box, rng: np.random.Generator) -> np.ndarray:
     # Distances in uint64 are right for every integer dtype, since that arithmetic wraps around.
     dtype = np.dtype(space.dtype)
-    zero = np.zeros(space.shape, dtype)
     nearest, low, high = (
-        np.asarray(x).astype(np.uint64) for x in (np.clip(zero, space.low, space.high), space.low, space.high)
+        np.asarray(x).astype(np.uint64)
+        for x in (np.clip(np.zeros(space.shape, dtype), space.low, space.high), space.low, space.high)
     )
-    below, above = nearest - low, high - nearest
-    narrow = high - low <= np.uint64(_NARROW)
-    below = np.where(narrow, below, np.minimum(below, np.uint64(_REACH)))
-    above = np.where(narrow, above, np.minimum(above, np.uint64(_REACH)))
-    return (nearest - below + rng.integers(below + above, dtype=np.uint64, endpoint=True)).astype(dtype)
+    with np.errstate(over="ignore"):
+        below, above = nearest - low, high - nearest
+        narrow = high - low <= np.uint64(_NARROW)
+        below = np.where(narrow, below, np.minimum(below, np.uint64(_REACH)))
+        above = np.where(narrow, above, np.minimum(above, np.uint64(_REACH)))
+        drawn = nearest - below + rng.integers(below + above, dtype=np.uint64, endpoint=True)
+    return np.asarray(drawn).astype(dtype)
