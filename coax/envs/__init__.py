@@ -1,0 +1,12 @@
+"""Environments, and one way to step any of them.
+
+Importing this package registers ``ConnectFour-v0`` and ``FrozenLakeNonSlippery-v0`` with Gymnasium.
+"""
+
+from ._connect_four import ConnectFourEnv
+from ._registration import register_envs
+from ._transition import Transition, transition
+
+__all__ = ("ConnectFourEnv", "Transition", "transition")
+
+register_envs()
