@@ -1,0 +1,43 @@
+"""Which tests run, and how strictly.
+
+``pytest`` runs the fast tier; ``pytest --tier gate`` runs it and the tests marked ``gate``; ``pytest --tier full`` runs
+everything. ``pytest --checking-leaks`` runs each test under ``jax.checking_leaks()``.
+
+Compiled programs are kept between runs if JAX_COMPILATION_CACHE_DIR says where; JAX reads that itself, and here only
+the thresholds are lowered, so that small programs are kept too.
+"""
+
+import os
+
+import jax
+import pytest
+
+_TIERS = {"fast": (), "gate": ("gate",), "full": ("gate", "full")}  # which marked tests a tier runs besides the others
+
+
+def pytest_addoption(parser):
+    parser.addoption("--tier", choices=tuple(_TIERS), default="fast", help="which tests run (default: fast)")
+    parser.addoption("--checking-leaks", action="store_true", help="run each test under jax.checking_leaks()")
+
+
+def pytest_configure(config):
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_modifyitems(config, items):
+    runs = _TIERS[config.getoption("tier")]
+    left_out = [item for item in items if any(item.get_closest_marker(m) and m not in runs for m in ("gate", "full"))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    if item.config.getoption("checking_leaks"):
+        with jax.checking_leaks():
+            return (yield)
+    return (yield)

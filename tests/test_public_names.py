@@ -1,0 +1,62 @@
+"""What is public: a change of it is seen, and meant.
+
+``python tests/test_public_names.py`` writes the stored list anew.
+"""
+
+import importlib
+import pkgutil
+import types
+from pathlib import Path
+
+import pytest
+
+import coax
+
+STORED = Path(__file__).with_name("public_names.txt")
+
+
+def public_names():
+    """All names that coax and its public parts list, as ``coax.part.name``."""
+    parts = ["coax", *(f"coax.{info.name}" for info in pkgutil.iter_modules(coax.__path__) if info.name[0] != "_")]
+    return sorted(f"{part}.{name}" for part in parts for name in importlib.import_module(part).__all__)
+
+
+def test_public_names_are_as_stored():
+    stored, present = set(STORED.read_text().split()), set(public_names())
+    assert (sorted(present - stored), sorted(stored - present)) == ([], []), (
+        "new names, and names that are gone. Fix: if this is meant, run `python tests/test_public_names.py`"
+    )
+
+
+@pytest.mark.parametrize("name", STORED.read_text().split())
+def test_a_public_name_is_there(name):
+    part, _, attribute = name.rpartition(".")
+    assert attribute in dir(importlib.import_module(part))
+    assert getattr(importlib.import_module(part), attribute) is not None
+
+
+def test_public_parts_are_attributes_of_coax():
+    parts = {info.name for info in pkgutil.iter_modules(coax.__path__) if info.name[0] != "_"}
+    assert parts <= set(coax.__all__)
+
+
+def test_version():
+    assert coax.__version__ == "0.2.0"
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(AttributeError, match="module 'coax' has no attribute 'nothing'"):
+        _ = coax.nothing
+
+
+def test_lazy_names(monkeypatch):
+    monkeypatch.setitem(coax._LAZY, "spell_out", ("json", "dumps"))
+    monkeypatch.setitem(coax._LAZY, "shelf", ("json", None))
+    assert coax.spell_out([1]) == "[1]"
+    assert isinstance(coax.shelf, types.ModuleType)
+    assert {"shelf", "spell_out"} <= set(dir(coax))
+    del coax.spell_out, coax.shelf  # once used, they are ordinary attributes
+
+
+if __name__ == "__main__":
+    STORED.write_text("".join(f"{name}\n" for name in public_names()))
