@@ -9,6 +9,7 @@ the thresholds are lowered, so that small programs are kept too.
 
 import os
 
+import hypothesis
 import jax
 import pytest
 
@@ -21,7 +22,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    jax.config.update("jax_numpy_rank_promotion", "raise")
+    hypothesis.settings.register_profile("coax", deadline=None, derandomize=True, database=None)
+    hypothesis.settings.load_profile("coax")
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

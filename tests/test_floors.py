@@ -22,6 +22,7 @@ FLOORS = [
     ["reward_tracing"],
     ["experience_replay"],
     ["approximators"],
+    ["_updater"],
     ["regularizers"],
     ["td_learning", "policy_objectives", "model_updaters"],
     ["envs", "wrappers", "checkpoint", "plotting"],
