@@ -29,7 +29,7 @@ from ._stateful import (
     owned_copy,
 )
 
-__all__ = ("States", "Transformed", "cond", "jit", "scan", "transform")
+__all__ = ("States", "Transformed", "check", "cond", "jit", "scan", "transform")
 
 Over = Stateful | Iterable[Stateful]
 T = TypeVar("T")
@@ -146,6 +146,19 @@ def transform(fun: Callable, over: Over) -> Transformed:
     return Transformed(init, apply)
 
 
+def check(states: States) -> None:
+    """Wait for the states, and raise if they say that something went wrong.
+
+    Raises
+    ------
+    RuntimeError
+        If an updater met gradients that were not finite: it and the parameter are named, and with mapped states how
+        many seeds.
+    """
+    for obj in states:
+        obj._inspect(states[obj])
+
+
 def _kept(objs: Sequence[Stateful], keep: Over) -> set[Stateful]:
     kept = {keep} if isinstance(keep, Stateful) else set(keep)
     for obj in kept.difference(objs):
@@ -184,7 +197,12 @@ def _device_objects(over: Over) -> tuple[Stateful, ...]:
 
 
 def _run(
-    fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping, parent: Frame | None = None
+    fun: Callable,
+    objs: Sequence[Stateful],
+    states: Sequence,
+    args: Sequence,
+    kwargs: Mapping,
+    parent: Frame | None = None,
 ) -> tuple[Any, list]:
     """Call `fun` with `states` laid over `objs`; what it returns, and the states it leaves."""
     with opened(Frame(dict(zip(objs, states, strict=True)), parent)) as frame:
@@ -211,7 +229,12 @@ class _Program(NamedTuple):
 
 
 def _record(
-    fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping, parent: Frame | None = None
+    fun: Callable,
+    objs: Sequence[Stateful],
+    states: Sequence,
+    args: Sequence,
+    kwargs: Mapping,
+    parent: Frame | None = None,
 ) -> _Program:
     n = len(jax.tree.leaves(states))
     leaves, tree = jax.tree.flatten((states, args, kwargs))
@@ -232,9 +255,7 @@ def _record(
     for var in outs:
         counts[id(var)] = counts.get(id(var), 0) + 1
     fresh = frozenset(
-        i
-        for i in changed
-        if not isinstance(outs[i], Literal) and id(outs[i]) not in given and counts[id(outs[i])] == 1
+        i for i in changed if not isinstance(outs[i], Literal) and id(outs[i]) not in given and counts[id(outs[i])] == 1
     )
     return _Program(closed, out_tree, changed, fresh)
 

@@ -226,6 +226,9 @@ class Stateful(abc.ABC):
     def _poll(self) -> None:
         """Called by the outermost shell before it runs: raise what an earlier asynchronous call left behind."""
 
+    def _inspect(self, state: Any) -> None:
+        """Raise what a given state of this object says went wrong; waits for it."""
+
 
 class HostStateful(Stateful):
     """A stateful object that lives in host memory and is used between compiled calls, never inside them.
@@ -454,3 +457,36 @@ class Number:
         else:
             new = number_leaf(value, f"{type(obj).__name__}.{self._name}").astype(state[self._name].dtype)
         obj._write({**state, self._name: new}, owned=obj._owned - {self._name})
+
+
+class Entry:
+    """Descriptor of a view on one entry of the state, under the attribute's name.
+
+    Setting it takes the same structure, shapes and dtypes, else a ``TypeError`` names the first leaf that differs.
+    """
+
+    def __init__(self, doc: str):
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, obj: Stateful | None, owner: type | None = None) -> Any:
+        if obj is None:
+            return self
+        value = obj._peek()[self._name]
+        if current_frame() is None:
+            obj._owned -= {self._name}
+        return value
+
+    def __set__(self, obj: Stateful, new: Any) -> None:
+        state = obj._peek()
+        fitting = check_like(name_of(obj), {self._name: state[self._name]}, {self._name: new})
+        obj._write({**state, **fitting}, obj._owned - {self._name})
+
+
+def draw_key(obj: Stateful) -> jax.Array:
+    """The next key of an object's own stream, for the user."""
+    state = obj._peek()
+    obj._write({**state, "rng": state["rng"].advanced()}, obj._owned)
+    return state["rng"].next_key

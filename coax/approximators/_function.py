@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._stateful import Rng, Stateful, check_like, fresh_seed, is_tracing
+from .._stateful import Entry, Rng, Stateful, check_like, draw_key, fresh_seed, is_tracing
 from ..utils import make_cast
 from ..value_transforms import ValueTransform
 from ._preprocessing import prepare
@@ -42,30 +42,13 @@ class Function(Stateful):
 
     # --- views of the state
 
-    @property
-    def params(self) -> Any:
-        """The parameters, as Haiku has them. Setting them takes the same structure, shapes and dtypes."""
-        return self._hand_out("params")
-
-    @params.setter
-    def params(self, new: Any) -> None:
-        self._take("params", new)
-
-    @property
-    def function_state(self) -> Any:
-        """The function state, as Haiku has it. Setting it takes the same structure, shapes and dtypes."""
-        return self._hand_out("function_state")
-
-    @function_state.setter
-    def function_state(self, new: Any) -> None:
-        self._take("function_state", new)
+    params = Entry("The parameters, as Haiku has them.")
+    function_state = Entry("The function state, as Haiku has it.")
 
     @property
     def rng(self) -> jax.Array:
         """A fresh key. Every read gives another one; nothing inside coax reads it."""
-        state = self._peek()
-        self._write({**state, "rng": state["rng"].advanced()}, self._owned)
-        return state["rng"].next_key
+        return draw_key(self)
 
     @property
     def random_seed(self) -> int:
@@ -131,18 +114,9 @@ class Function(Stateful):
         if jax.tree.structure(old) != jax.tree.structure(new):
             check_like(type(self).__name__, old, new)
         params, function_state = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float32(tau))
-        self._write({**mine, "params": params, "function_state": function_state}, frozenset(("params", "function_state")))
-
-    def _hand_out(self, entry: str) -> Any:
-        value = self._peek()[entry]
-        if not is_tracing():
-            self._owned -= {entry}
-        return value
-
-    def _take(self, entry: str, new: Any) -> None:
-        state = self._peek()
-        fitting = check_like(type(self).__name__, {entry: state[entry]}, {entry: new})
-        self._write({**state, **fitting}, self._owned - {entry})
+        self._write(
+            {**mine, "params": params, "function_state": function_state}, frozenset(("params", "function_state"))
+        )
 
     # --- data in and out
 
@@ -200,4 +174,3 @@ def _interpolate(old: Any, new: Any, tau: jax.Array) -> Any:
         return (1 - t) * a + t * b
 
     return jax.tree.map(leaf, old, new)
-

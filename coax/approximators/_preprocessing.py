@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gymnasium
@@ -13,7 +13,7 @@ import numpy as np
 from .._errors import StateError
 from ..utils import default_preprocessor, safe_sample
 
-__all__ = ("Prepared", "Preprocessor")
+__all__ = ("Prepared", "Preprocessor", "host_only", "prepare")
 
 
 @jax.tree_util.register_pytree_node_class
@@ -92,7 +92,12 @@ def _leaves_as_arrays(x: Any) -> Any:
     return jax.tree.map(np.asarray, x)
 
 
+def host_only(preprocessors: Iterable[Preprocessor | None]) -> tuple[Preprocessor, ...]:
+    """Those that must run on the host, each once."""
+    return tuple(dict.fromkeys(p for p in preprocessors if p is not None and not p.traceable))
+
+
 def prepare(X: Any, preprocessors: tuple[Preprocessor, ...]) -> Any:
     """`X` as it is, or with the results of the host-only among the `preprocessors`."""
-    hosts = [p for p in preprocessors if not p.traceable]
+    hosts = host_only(preprocessors)
     return Prepared(X, {p: p.on_host(X) for p in hosts}) if hosts else X

@@ -66,7 +66,13 @@ class Q(Function, AbstractQ):
                 "Fix: use func(S, A, is_training)."
             )
         rule = FunctionRule.shared(
-            func, names, space, actions, observation_preprocessor, action_preprocessor, as_value_transform(value_transform)
+            func,
+            names,
+            space,
+            actions,
+            observation_preprocessor,
+            action_preprocessor,
+            as_value_transform(value_transform),
         )
         shape = (1,) if rule.modeltype == 1 else (1, int(actions.n))  # type: ignore[attr-defined]
         fix = "return one number per row" if rule.modeltype == 1 else "return one number per row and action"

@@ -56,7 +56,9 @@ class FunctionRule(Rule):
         self.value_transform = value_transform
         self.forward = as_forward(func)
         self.observe = Preprocessor(observation_preprocessor, observation_space, "observation_preprocessor")
-        self.act = None if action_space is None else Preprocessor(action_preprocessor, action_space, "action_preprocessor")
+        self.act = (
+            None if action_space is None else Preprocessor(action_preprocessor, action_space, "action_preprocessor")
+        )
         self._indexed = action_preprocessor is None and isinstance(action_space, gymnasium.spaces.Discrete)
         self.action_table = self._action_table()
         self.example = self._example()
@@ -109,7 +111,9 @@ class FunctionRule(Rule):
 
             def apply(key: jax.Array, state: dict, is_training: bool = is_training) -> Any:
                 inputs = self._inputs(key, *self.example)
-                return self.forward.apply(state["params"], state["function_state"], key, *inputs, is_training=is_training)
+                return self.forward.apply(
+                    state["params"], state["function_state"], key, *inputs, is_training=is_training
+                )
 
             closed, shapes = jax.make_jaxpr(apply, return_shape=True)(jax.random.key(0), state)
             used = used or _is_used(closed.jaxpr, closed.jaxpr.invars[0])
@@ -123,7 +127,15 @@ class FunctionRule(Rule):
         return {**self.fresh(jax.random.fold_in(key, 0)), "rng": Rng.seeded(jax.random.fold_in(key, 1))}
 
     def at(
-        self, params: Any, function_state: Any, key: Any, S: Any, A: Any = None, *, is_training: bool = False, live: Any = None
+        self,
+        params: Any,
+        function_state: Any,
+        key: Any,
+        S: Any,
+        A: Any = None,
+        *,
+        is_training: bool = False,
+        live: Any = None,
     ) -> tuple[Any, Any]:
         """Raw output at S (and A), leaves [B, ...], and the new function state."""
         inputs = self._inputs(key, S, A)
@@ -197,6 +209,7 @@ class Bound(NamedTuple):
 
 def contract(out: Any, weights: jax.Array) -> Any:
     """Leaves [B, A, ...] at one action per row, given one-hot (or any weights) f32[B, A]: leaves [B, ...]."""
+
     def at_weights(x: jax.Array) -> jax.Array:
         if jnp.shape(weights) != x.shape[:2]:
             raise ValueError(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._sharing import Rule
-from .._stateful import Number, Rng, Stateful, check_like, is_tracing, number_leaf
+from .._stateful import Number, Rng, Stateful, check_like, draw_key, is_tracing, number_leaf
 from ..proba_dists import CategoricalDist
 from ..proba_dists._categorical import log_proba_of_index, sample_index
 from ..typing import AbstractPolicy, AbstractQ
@@ -109,6 +109,10 @@ class BoundPolicy(NamedTuple):
         q = self.q_state
         number = self.state[self.rule.number]
         return {"logits": self.rule.dist_params(number, q["params"], q["function_state"], self.key, S)}
+
+    def probs(self, S: Any) -> jax.Array:
+        """f32[B, A]."""
+        return jax.nn.softmax(self.dist_params(S)["logits"])
 
 
 # --- shells -------------------------------------------------------------------------------------------------------------
@@ -222,9 +226,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
     @property
     def rng(self) -> jax.Array:
         """A fresh key. Every read gives another one; nothing inside coax reads it."""
-        state = self._peek()
-        self._write({**state, "rng": state["rng"].advanced()}, self._owned)
-        return state["rng"].next_key
+        return draw_key(self)
 
     @property
     def params(self) -> dict[str, Any]:

@@ -1,0 +1,256 @@
+"""The shell that all TD updaters share: keeps the optimizer state, checks batches, calls the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._metrics import Metrics
+from .._stateful import Entry, Rng, Stateful, collect, draw_key, is_tracing
+from .._updater import FINITE, OptimizerAttribute, as_optimizer, call_step, raise_not_finite
+from ..approximators import Function, Plan, host_only, prepare
+from ..regularizers import Regularizer
+from ..reward_tracing import TransitionBatch, check_batch, require_a_next
+from ..value_losses import huber
+from ._heads import SCALAR
+from ._rule import Batch, TDRule, Wiring
+
+__all__ = ("TDLearning", "check_kind", "role")
+
+
+class TDLearning(Stateful):
+    """Base of the TD updaters: target + loss + optimizer.
+
+    Parameters
+    ----------
+    q, v : coax.Q or coax.V
+        What learns.
+    q_targ, v_targ : same class, optional
+        What the target looks at, e.g. ``q.copy()``. Default: what learns, without gradient.
+    optimizer : optax.GradientTransformation, optional
+        Default: ``optax.adam(0.001)``.
+    loss_function : callable, optional
+        ``loss_function(y_true, y_pred[, w]) -> f32[]``, the mean over the batch. Default: `coax.value_losses.huber`.
+    policy_regularizer : Regularizer, optional
+        Subtracted from the value that the target bootstraps from, at the state it bootstraps from.
+    clip_weights : (float, float), optional
+        Clip the sample weights; ``(0.1, 10)`` is what coax did up to 0.1.13.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+
+    Notes
+    -----
+    The state has the entries ``optimizer_state``, ``not_finite`` (i32[]: position of the first parameter whose gradient
+    was not finite, -1 while all is fine), ``rng``, and the numbers that an updater lets one set.
+    """
+
+    _uses_a = True
+    _uses_a_next = False
+
+    optimizer = OptimizerAttribute()
+    optimizer_state = Entry("The state of the optimizer.")
+
+    def _set_up(
+        self,
+        main: Any,
+        targ: Any,
+        backup: Callable,
+        optimizer: Any,
+        loss_function: Callable | None,
+        policy_regularizer: Any,
+        clip_weights: tuple[float, float] | None,
+        pi_targ: Any = None,
+        numbers: dict[str, Any] | None = None,
+    ) -> None:
+        name = type(self).__name__
+        self._main, self._targ, self._pi_targ = main, main if targ is None else targ, pi_targ
+        self._backup = backup
+        self._optimizer = as_optimizer(optimizer, name)
+        self._loss_function = huber if loss_function is None else loss_function
+        if not callable(self._loss_function):
+            raise TypeError(
+                f"{name}: expected a loss function, got {loss_function!r}. Fix: pass coax.value_losses.mse."
+            )
+        if policy_regularizer is not None and not isinstance(policy_regularizer, Regularizer):
+            raise TypeError(
+                f"{name}: expected a coax.regularizers.Regularizer, got {type(policy_regularizer).__name__}. "
+                "Fix: pass e.g. a subclass of it made from the policy."
+            )
+        self._policy_regularizer = policy_regularizer
+        self._clip_weights = None if clip_weights is None else (float(clip_weights[0]), float(clip_weights[1]))
+        self._wire()
+        self._write(
+            {
+                "optimizer_state": self._init_optimizer(main._peek()["params"]),
+                "not_finite": FINITE,
+                "rng": Rng.seeded(main._child_seed()),
+                **(numbers or {}),
+            },
+            frozenset(("optimizer_state",)),
+        )
+
+    def _wire(self) -> None:
+        """Find the rule for the present ingredients."""
+        objs = self._objs = collect(self)
+        plans = {
+            role: None if obj is None else Plan.of(obj, objs)
+            for role, obj in (
+                ("main", self._main),
+                ("targ", self._targ),
+                ("pi", self._pi_targ),
+                ("regularizer", self._policy_regularizer),
+            )
+        }
+        self._wiring = Wiring(
+            name=type(self).__name__,
+            backup=self._backup,
+            head=SCALAR,
+            own=len(objs) - 1,
+            loss_function=self._loss_function,
+            optimizer=self._optimizer,
+            clip_weights=self._clip_weights,
+            **plans,  # type: ignore[arg-type]
+        )
+        self.rule = TDRule.shared(self._wiring)
+        rules = [obj.rule for obj in objs if isinstance(obj, Function)]
+        self._observers = host_only(rule.observe for rule in rules)
+        self._actors = host_only(rule.act for rule in rules)
+
+    def _init_optimizer(self, params: Any) -> Any:
+        return jax.jit(self._optimizer.init)(params)
+
+    @property
+    def children(self) -> tuple[Stateful, ...]:
+        """What learns, what the target looks at, the policy and the regularizer: those that there are."""
+        found = (self._main, self._targ, self._pi_targ, self._policy_regularizer)
+        return tuple(obj for obj in found if obj is not None)
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh optimizer state for the present parameters of what learns, and a fresh random stream."""
+        fresh = {
+            "optimizer_state": self._optimizer.init(self._main._peek()["params"]),
+            "not_finite": FINITE,
+            "rng": Rng.seeded(key),
+        }
+        return {**self._state, **fresh}
+
+    # --- what a user calls
+
+    def update(
+        self, transition_batch: TransitionBatch, return_td_error: bool = False, *, wait: bool = False
+    ) -> Metrics | tuple[Metrics, Any]:
+        """Learn from a batch of transitions, in one compiled call that nobody waits for.
+
+        Parameters
+        ----------
+        transition_batch : TransitionBatch
+            B transitions. Rows with ``W == 0`` count for nothing.
+        return_td_error : bool, optional
+            Return the TD errors f32[B] too.
+        wait : bool, optional
+            Wait for the result, so that gradients that are not finite raise here and not at a later call.
+
+        Returns
+        -------
+        metrics : Metrics
+            ``<class>/loss``, ``/td_error`` (weighted mean), ``/grads_max``, ``/grads_norm``, and what a regularizer
+            reports.
+        td_error : f32[B]
+            Only with `return_td_error`.
+
+        Raises
+        ------
+        RuntimeError
+            If the gradients of an earlier call (with `wait`: of this one) were not finite. The parameters were kept.
+        ValueError
+            If the fields of the batch disagree in length, or lack what the update needs.
+        """
+        self._poll()
+        batch = self._batch(transition_batch)
+        step = self.rule.step_with_td_error if return_td_error else self.rule.step
+        result = call_step(self._objs, self._wiring.mutable, step, batch)
+        if wait:
+            self._poll(wait=True)
+        return result if return_td_error else result[0]
+
+    def td_error(self, transition_batch: TransitionBatch) -> jax.Array:
+        """The TD errors of a batch, f32[B], without learning from it.
+
+        They are minus the gradient of the unweighted loss per sample: target minus prediction for the squared loss, the
+        same clipped to [-1, 1] for Huber's.
+        """
+        self._poll()
+        return self.rule.td_error([obj._peek() for obj in self._objs], self._batch(transition_batch))
+
+    def grads_and_metrics(self, transition_batch: TransitionBatch) -> tuple[Any, Any, Metrics, jax.Array]:
+        """``(grads, function_state, metrics, td_error)`` of a batch, without applying them."""
+        self._poll()
+        return self.rule.gradients([obj._peek() for obj in self._objs], self._batch(transition_batch))
+
+    def apply_grads(self, grads: Any, function_state: Any) -> None:
+        """Step the optimizer with given gradients, and keep a given function state.
+
+        Gradients that are not finite leave everything as it was, and raise at the next call.
+        """
+        self._poll()
+        call_step(self._objs, self._wiring.mutable, self.rule.apply, grads, function_state)
+
+    @property
+    def loss_function(self) -> Callable:
+        """The loss, ``loss_function(y_true, y_pred[, w]) -> f32[]``: compiled in."""
+        return self._loss_function
+
+    @property
+    def policy_regularizer(self) -> Any:
+        """The regularizer of the value that is bootstrapped from, or None: compiled in."""
+        return self._policy_regularizer
+
+    @property
+    def rng(self) -> jax.Array:
+        """A fresh key. Every read gives another one; nothing inside coax reads it."""
+        return draw_key(self)
+
+    # --- inside
+
+    def _poll(self, wait: bool = False) -> None:
+        if is_tracing():
+            return
+        flag = self._state["not_finite"]
+        if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or int(flag) < 0:
+            return
+        self._write({**self._state, "not_finite": FINITE}, self._owned)
+        raise_not_finite(type(self).__name__, flag, self._main._peek()["params"])
+
+    def _inspect(self, state: dict[str, Any]) -> None:
+        raise_not_finite(type(self).__name__, np.asarray(state["not_finite"]), self._main._state["params"])
+
+    def _batch(self, tb: TransitionBatch) -> Batch:
+        """Check a batch, leave out what the update does not need, and run host-only preprocessors."""
+        check_batch(tb)
+        if self._uses_a_next:
+            require_a_next(tb, type(self).__name__)
+        S, S_next = prepare(tb.S, self._observers), prepare(tb.S_next, self._observers)
+        A = prepare(tb.A, self._actors) if self._uses_a else None
+        A_next = prepare(tb.A_next, self._actors) if self._uses_a_next else None
+        extra_info = None if self._policy_regularizer is None else tb.extra_info
+        return Batch(S, A, tb.Rn, tb.In, S_next, A_next, tb.W, extra_info)
+
+
+def role(attribute: str, doc: str) -> property:
+    """A read-only public name for one of the objects that an updater was made of."""
+    return property(lambda self: getattr(self, attribute), doc=doc)
+
+
+def check_kind(updater: Any, argument: str, value: Any, kind: type, repair: str) -> None:
+    """Refuse an argument that does not play its role."""
+    if not isinstance(value, kind):
+        noun = kind.__name__.removeprefix("Abstract")
+        raise TypeError(
+            f"{type(updater).__name__}: expected {argument} to be a {noun}, got {type(value).__name__}. Fix: pass {repair}."
+        )
