@@ -7,6 +7,7 @@ Compiled programs are kept between runs if JAX_COMPILATION_CACHE_DIR says where;
 the thresholds are lowered, so that small programs are kept too.
 """
 
+import logging
 import os
 
 import hypothesis
@@ -43,3 +44,16 @@ def pytest_runtest_call(item):
         with jax.checking_leaks():
             return (yield)
     return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    """Leave the handlers and the level of the root logger to the next test as they were."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in handlers:
+            root.removeHandler(handler)
+            handler.close()
+    root.setLevel(level)

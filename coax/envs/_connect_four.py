@@ -62,7 +62,7 @@ class ConnectFourEnv(gymnasium.Env):
     loss_reward: ClassVar[float] = -1.0  # what a win is worth to the other player; no step returns it
     max_time_steps: ClassVar[int] = 42
     filters: ClassVar[np.ndarray] = _line_filters()
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "ansi"], "render_fps": 1}
+    metadata: dict[str, Any] = {"render_modes": ["human", "ansi"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None):
         if render_mode not in (None, "human", "ansi"):
@@ -170,7 +170,7 @@ class ConnectFourEnv(gymnasium.Env):
         self._board = board.reshape(self.num_rows, self.num_cols)
         self._player, self.done, self._last_action = int(parts[1]), parts[2] == "1", int(parts[3])
 
-    def render(self, *args: Any, **kwargs: Any) -> str | None:  # type: ignore[override]
+    def render(self, *args: Any, **kwargs: Any) -> str | None:
         """Print the board, or return it if the render mode is 'ansi'. Arguments are ignored."""
         rows = ["|" + "|".join(f" {_TOKENS[cell]} " for cell in row) + "|" for row in self._board]
         lines = ["  " + "   ".join(map(str, range(self.num_cols))), *rows, "+" + "---+" * self.num_cols]

@@ -122,4 +122,4 @@ def _checked_values(metrics: Any) -> list[Any]:
 
 
 def _is_ready(values: Any) -> bool:
-    return all(leaf.is_ready() for leaf in jax.tree.leaves(values) if isinstance(leaf, jax.Array))
+    return all(leaf.is_ready() for leaf in jax.tree.leaves(values) if hasattr(leaf, "is_ready"))

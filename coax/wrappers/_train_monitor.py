@@ -56,7 +56,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     smoothing : float, optional
         About how many of the last episodes :attr:`avg_G` looks back on.
     **logger_kwargs
-        For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`.
+        For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`.
 
     Metrics that are recorded after the last step of an episode are shown in the next line.
 
@@ -92,6 +92,11 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     t: int
     G: float
     avg_G: float
+    _n_avg_G: float
+    _period: dict[str, list[int]]
+    _elapsed: float  # seconds, up to the last pause
+    _started: float | None  # None while the clock stands still
+    _written: bool
 
     instead: ClassVar[str] = "wrap it around the environment of a Python loop; a compiled loop returns its metrics"
 
@@ -139,7 +144,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         self._on_host("reset")
         self._pause()
         s, info = self.env.reset(seed=seed, options=options)
-        self._write()
+        self._write_line()
         self._begin_episode()
         self.T += 1
         self.ep += 1
@@ -165,13 +170,13 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
             self._n_avg_G = min(self.smoothing, self._n_avg_G + 1)
             self.avg_G += (self.G - self.avg_G) / self._n_avg_G
             self._pause()
-            self._write()
+            self._write_line()
         return s_next, r, terminated, truncated, info
 
     def close(self) -> None:
         """Write what is not written yet, and close the environment."""
         self._pause()
-        self._write()
+        self._write_line()
         if self._writer is not None:
             self._writer.close()
         self.env.close()
@@ -181,16 +186,16 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     def reset_global(self) -> None:
         """Set all counters to zero."""
         self.T, self.ep, self.avg_G = 0, 0, 0.0
-        self._n_avg_G: float = 0
-        self._period: dict[str, list[int]] = {}
+        self._n_avg_G = 0
+        self._period = {}
         self._metrics.clear()
         self._begin_episode()
         self._pause()
 
     def _begin_episode(self) -> None:
         self.t, self.G = 0, 0.0
-        self._elapsed = 0.0  # seconds, up to the last pause
-        self._started: float | None = time.perf_counter()
+        self._elapsed = 0.0
+        self._started = time.perf_counter()
         self._written = True  # there is nothing to write
         self._actions.clear()
         if self._metrics.shown:
@@ -293,7 +298,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         writer = self.tensorboard if self.tensorboard_write_all else None
         return writer and (lambda name, value, T: writer.add_scalar(name, value, global_step=T))
 
-    def _write(self) -> None:
+    def _write_line(self) -> None:
         """Write about this episode, unless that is done or it has no steps."""
         if self._written:
             return

@@ -140,6 +140,9 @@ def test_duration_of_a_step(clock):
     env.step(0)
     clock[0] += 1000.0  # after the end
     assert env.dt_ms == pytest.approx(300.0)
+    env.step(0)  # some environments go on
+    clock[0] += 0.4
+    assert env.dt_ms == pytest.approx(325.0)  # 1.3 seconds in four steps
 
 
 def test_an_error_of_the_environment_changes_nothing():
@@ -211,16 +214,23 @@ def test_the_line_is_written_when_the_episode_ends(lines, clock):
     env.step(1)
     env.record_metrics({"QLearning/loss": 0.25, "QLearning/bias": 7.0, "throughput/steps": 1234.5})
     env.step(1)
-    env.record_metrics(Metrics(("QLearning/loss", "EntropyRegularizer/entropy"), jnp.array([0.75, 0.1])))
+    env.record_metrics(Metrics(("QLearning/loss", "Reg/entropy", "Reg/kl_div"), jnp.array([0.75, 0.1, 2.0])))
     assert lines() == []
     clock[0] += 0.006
     env.step(1)
     assert lines() == [
         "ep: 1,\tT: 1,234,003,\tG: 6,\tavg_r: 2,\tavg_G: 6,\tt: 3,\tdt: 2.000ms,\t"
-        "QLearning/loss: 0.5,\tthroughput/steps: 1.23e+03,\tEntropyRegularizer/entropy: 0.1"
+        "QLearning/loss: 0.5,\tthroughput/steps: 1.23e+03,\tReg/entropy: 0.1,\tReg/kl_div: 2"
     ]
     env.reset()
     env.close()
+    assert len(lines()) == 1
+
+
+def test_a_truncated_episode_is_a_finished_one(lines):
+    env = TrainMonitor(gymnasium.wrappers.TimeLimit(Fixed(), 2))
+    play(env, 1, 1)
+    assert env.avg_G == 3.0
     assert len(lines()) == 1
 
 
@@ -403,7 +413,10 @@ def test_state_round_trip(clock):
 
 def test_a_finished_episode_is_not_logged_again(lines):
     env, other, third = (TrainMonitor(Fixed()) for _ in range(3))
+    env.record_metrics({"a": 1.0})
     play(env, 1, 1, 1)
+    assert env.state["metrics"] == {}
+    assert env.get_counters()["_ep_metrics"] == {}
     other.state = env.state
     third.set_counters(env.get_counters())
     other.reset()
@@ -513,6 +526,8 @@ def test_scalars_of_an_episode(writers, clock, tmp_path):
     ]
     assert writer.histograms == [("actions", [1, 1, 2], 4, list(range(11)))]
     assert writer.flushed == 7
+    play(env, 0, 3, 0)
+    assert writer.histograms[1][1] == [0, 3, 0]  # those of this episode
     env.close()
     assert not writer.open
 
