@@ -6,40 +6,54 @@ import importlib
 from typing import Any
 
 from . import (
+    approximators,
     envs,
     proba_dists,
+    regularizers,
     returns,
+    reward_tracing,
+    td_learning,
     typing,
     utils,
     value_losses,
     value_transforms,
+    wrappers,
 )
-from ._lifting import cond, jit, scan, transform
-from ._stateful import Stateful
+from ._lifting import check, cond, jit, scan, transform
+from ._stateful import Number, Rng, Stateful
 from .approximators import BoltzmannPolicy, EpsilonGreedy, Q, RandomPolicy, V
-from .utils import safe_sample
+from .utils import safe_sample, unvectorize
 
 __version__ = "0.2.0"
 
 __all__ = (
     "BoltzmannPolicy",
     "EpsilonGreedy",
+    "Number",
     "Q",
     "RandomPolicy",
+    "Rng",
     "Stateful",
     "V",
+    "approximators",
+    "check",
     "cond",
     "envs",
     "jit",
     "proba_dists",
+    "regularizers",
     "returns",
+    "reward_tracing",
     "safe_sample",
     "scan",
+    "td_learning",
     "transform",
     "typing",
+    "unvectorize",
     "utils",
     "value_losses",
     "value_transforms",
+    "wrappers",
 )
 
 # Parts that are loaded when they are first used: name, module, and the name in it (None: the module itself).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import operator
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -78,13 +79,13 @@ class States(Mapping):
         new = States((), ())
         new._refs = self._refs
         new._values = tuple(
-            check_like(name_of(obj), value, changes[obj]) if (obj := ref()) in changes else value
-            for ref, value in zip(self._refs, self._values, strict=True)
+            value if obj is None or obj not in changes else check_like(name_of(obj), value, changes[obj])
+            for obj, value in zip([ref() for ref in self._refs], self._values, strict=True)
         )
         return new
 
     def tree_flatten_with_keys(self) -> tuple[list, tuple]:
-        names = [f"[{i}:{'?' if (obj := ref()) is None else name_of(obj)}]" for i, ref in enumerate(self._refs)]
+        names = [f"[{i}:{name_of(ref())}]" for i, ref in enumerate(self._refs)]
         return [(jax.tree_util.GetAttrKey(n), v) for n, v in zip(names, self._values, strict=True)], self._refs
 
     @classmethod
@@ -448,7 +449,8 @@ def scan(step: Callable, length: int | None = None, over: Over = (), xs: Any = N
     """
     length = _loop_length(length, xs)
     if unjitted:
-        outs = [step() if xs is None else step(jax.tree.map(lambda x: x[i], xs)) for i in range(length)]
+        turns = [()] * length if xs is None else [(jax.tree.map(operator.itemgetter(i), xs),) for i in range(length)]
+        outs = [step(*turn) for turn in turns]
         return jax.tree.map(lambda *ys: jnp.stack(ys), *outs)
     objs = _device_objects(over)
     if is_tracing():
@@ -465,7 +467,8 @@ def _loop_length(length: int | None, xs: Any) -> int:
             f"scan: expected one length, got length={length} and xs with shapes "
             f"{[np.shape(x) for x in jax.tree.leaves(xs)]}. Fix: pass length=, or arrays of equal length as xs."
         )
-    return lengths.pop()
+    (found,) = lengths
+    return found  # type: ignore[return-value]  # None was refused above
 
 
 def _body_loop(step: Callable, length: int, objs: Sequence[Stateful]) -> Callable:

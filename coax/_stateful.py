@@ -104,8 +104,8 @@ def name_of(obj: Any) -> str:
 
 def _bare_error(obj: Stateful) -> StateError:
     return StateError(
-        f"{name_of(obj)} is used under a bare jax transformation (jax.jit, jax.vmap, jax.grad, ...), which cannot carry "
-        "its state. Fix: use coax.jit, coax.scan or coax.cond with the object in over=(...), or coax.transform."
+        f"{name_of(obj)} is used under a bare jax transformation (jax.jit, jax.vmap, jax.grad, ...), which cannot "
+        "carry its state. Fix: use coax.jit, coax.scan or coax.cond with the object in over=(...), or coax.transform."
     )
 
 
@@ -185,7 +185,8 @@ class Stateful(abc.ABC):
         """
         if is_tracing():
             raise StateError(
-                f"{name_of(self)}.copy() inside a compiled function. Fix: make the copy outside and add it to over=(...)."
+                f"{name_of(self)}.copy() inside a compiled function. "
+                "Fix: make the copy outside and add it to over=(...)."
             )
         return _copy.deepcopy(self) if deep else _copy.copy(self)
 
@@ -223,10 +224,10 @@ class Stateful(abc.ABC):
             raise _bare_error(self)
         self._state, self._owned = new, owned
 
-    def _poll(self) -> None:
+    def _poll(self) -> None:  # noqa: B027 - most have nothing to say
         """Called by the outermost shell before it runs: raise what an earlier asynchronous call left behind."""
 
-    def _inspect(self, state: Any) -> None:
+    def _inspect(self, state: Any) -> None:  # noqa: B027 - most have nothing to say
         """Raise what a given state of this object says went wrong; waits for it."""
 
 

@@ -1,4 +1,4 @@
-"""What all updaters do with gradients: guard the parameters, step the optimizer, and report what was not finite later."""
+"""What all updaters do with gradients: guard the parameters, step the optimizer, report later what was not finite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ("FINITE", "OptimizerAttribute", "call_step", "fill_dead_rows", "gradi
 FINITE = np.full((), -1, np.int32)
 
 
-# --- pure ---------------------------------------------------------------------------------------------------------------
+# --- pure -------------------------------------------------------------------------------------------------------------
 
 
 def first_not_finite(grads: Any) -> jax.Array:
@@ -66,7 +66,7 @@ def fill_dead_rows(live: jax.Array, tree: Any) -> Any:
     return jax.tree.map(fill, tree)
 
 
-# --- shell --------------------------------------------------------------------------------------------------------------
+# --- shell ------------------------------------------------------------------------------------------------------------
 
 
 def call_step(
@@ -130,14 +130,14 @@ def raise_not_finite(owner: str, flag: Any, params: Any) -> None:
     where = "" if flags.size == 1 else f" for {bad.size} of {flags.size} seeds (first: {bad[0]})"
     path = jax.tree_util.keystr(jax.tree_util.tree_flatten_with_path(params)[0][position][0])
     raise RuntimeError(
-        f"{owner}: the gradient of params{path} was not finite (NaN or infinity){where}. The parameters and the optimizer state "
-        "were kept as they were before that update. Fix: look for a division by zero, a logarithm of zero or an "
+        f"{owner}: the gradient of params{path} was not finite (NaN or infinity){where}. "
+        "The parameters and the optimizer state were kept as they were before that update. Fix: look for a division by zero, a logarithm of zero or an "
         "overflow in the forward pass and the rewards; clip gradients, or lower the learning rate."
     )
 
 
 class OptimizerAttribute:
-    """Descriptor of an updater's optimizer. Setting it keeps the optimizer state, which must have the same structure."""
+    """Descriptor of an updater's optimizer. Setting it keeps the optimizer state, which must have the same shape."""
 
     def __get__(self, obj: Any, owner: type | None = None) -> Any:
         return self if obj is None else obj._optimizer

@@ -47,7 +47,8 @@ def check_array_output(out: Any, shape: tuple[int, ...], owner: str, fix: str) -
         raise TypeError(f"{owner}: expected func to return one jax array, got {type(out).__name__}. Fix: {fix}.")
     if not jnp.issubdtype(out.dtype, jnp.floating):
         raise TypeError(
-            f"{owner}: expected func to return a floating dtype, got {out.dtype}. Fix: return float32, e.g. from hk.Linear."
+            f"{owner}: expected func to return a floating dtype, got {out.dtype}. "
+            "Fix: return float32, e.g. from hk.Linear."
         )
     if out.shape != shape:
         raise TypeError(

@@ -90,7 +90,7 @@ def _normalised_with(layer: hk.BatchNorm, moments: tuple[jax.Array, jax.Array], 
     for average, moment in zip(averages, moments, strict=True):
         average(moment)
     try:
-        layer.mean_ema, layer.var_ema = map(_Fixed, moments)
+        layer.mean_ema, layer.var_ema = map(_Fixed, moments)  # type: ignore[assignment]
         return next_f(**kwargs)
     finally:
         layer.mean_ema, layer.var_ema = averages

@@ -62,7 +62,7 @@ class Function(Stateful):
         self._random_seed = seed
 
     def _child_seed(self) -> int:
-        """A seed that follows from this object's, for an object built on it: another one each time."""
+        """Another seed each time, for an object that is built on it."""
         rng = self._peek()["rng"]
         self._write({**self._peek(), "rng": rng.advanced()}, self._owned)
         return int(np.random.SeedSequence([self._random_seed, int(rng.count)]).generate_state(1)[0] >> 1)
@@ -111,7 +111,7 @@ class Function(Stateful):
         mine, theirs = self._peek(), other._peek()
         old = mine["params"], mine["function_state"]
         new = theirs["params"], theirs["function_state"]
-        if jax.tree.structure(old) != jax.tree.structure(new):
+        if jax.tree.structure(old) != jax.tree.structure(new):  # type: ignore[operator]
             check_like(type(self).__name__, old, new)
         params, function_state = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float32(tau))
         self._write(
@@ -156,9 +156,8 @@ def flat_batch(x: Any, lead: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
 
 def like_input(out: jax.Array, lead: tuple[int, ...]) -> Any:
     """A result [B, ...] with the leading axes that came in: on the host, or inside a trace where it is."""
-    if not is_tracing():
-        out = np.asarray(out)
-    return out.reshape((*lead, *out.shape[1:]))
+    found: Any = out if is_tracing() else np.asarray(out)
+    return found.reshape((*lead, *found.shape[1:]))
 
 
 def _counted_on_host(rng: Rng) -> Rng:

@@ -1,4 +1,4 @@
-"""Where the states of an object and of those it refers to lie in a tuple of states, apart from the objects themselves."""
+"""Where the states of an object and of those it refers to lie in a tuple of states."""
 
 from __future__ import annotations
 

@@ -70,10 +70,10 @@ def _sample_box(space: spaces.Box, key: jax.Array, lead: tuple[int, ...]) -> tup
     shape = (*lead, *space.shape)
     below, above = space.bounded_below, space.bounded_above
     if np.issubdtype(space.dtype, np.integer):
-        low, high = space.low.astype(np.int64), space.high.astype(np.int64)
-        width = np.clip(high - low + 1, 1, np.iinfo(np.int32).max)
-        x = low + jax.random.randint(key, shape, 0, width)
-        return x.astype(space.dtype), jnp.full(lead, -np.log(width).sum(), jnp.float32)
+        first = space.low.astype(np.int64)
+        width = np.clip(space.high.astype(np.int64) - first + 1, 1, np.iinfo(np.int32).max)
+        drawn = jnp.asarray(first) + jax.random.randint(key, shape, 0, width)
+        return drawn.astype(space.dtype), jnp.full(lead, -np.log(width).sum(), jnp.float32)
     dtype = jax.dtypes.canonicalize_dtype(space.dtype)
     low = np.where(below, space.low, 0).astype(dtype)
     high = np.where(above, space.high, 1).astype(dtype)

@@ -158,7 +158,8 @@ class FunctionRule(Rule):
         table = self.action_table
         if table is None:
             raise ValueError(
-                f"all actions: expected a Discrete action space, got {self.action_space}. Fix: pass an action too: q(s, a)."
+                f"all actions: expected a Discrete action space, got {self.action_space}. "
+                "Fix: pass an action too: q(s, a)."
             )
         actions = self.acted(key, jnp.asarray(table)) if self.act.traceable else table  # type: ignore[union-attr]
 
@@ -204,7 +205,7 @@ class Bound(NamedTuple):
         return self.rule.value_transform.inverse_func(out)
 
 
-# --- between the two types of functions of state and action -------------------------------------------------------------
+# --- between the two types of functions of state and action -----------------------------------------------------------
 
 
 def contract(out: Any, weights: jax.Array) -> Any:

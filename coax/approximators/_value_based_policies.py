@@ -21,7 +21,7 @@ from ._function import like_input
 __all__ = ("BoltzmannPolicy", "EpsilonGreedy", "boltzmann_logits", "epsilon_greedy_logits")
 
 
-# --- pure functions -----------------------------------------------------------------------------------------------------
+# --- pure functions ---------------------------------------------------------------------------------------------------
 
 
 def epsilon_greedy_logits(q: jax.Array, epsilon: Any) -> jax.Array:
@@ -48,7 +48,7 @@ def boltzmann_logits(q: jax.Array, temperature: Any) -> jax.Array:
     return q / temperature
 
 
-# --- rule ---------------------------------------------------------------------------------------------------------------
+# --- rule -------------------------------------------------------------------------------------------------------------
 
 
 class ValueBasedRule(Rule):
@@ -115,7 +115,7 @@ class BoundPolicy(NamedTuple):
         return jax.nn.softmax(self.dist_params(S)["logits"])
 
 
-# --- shells -------------------------------------------------------------------------------------------------------------
+# --- shells -----------------------------------------------------------------------------------------------------------
 
 
 class ValueBasedPolicy(Stateful, AbstractPolicy):
@@ -127,14 +127,14 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         owner = type(self).__name__
         if not isinstance(q, AbstractQ):
             raise TypeError(f"{owner}: expected a q-function, got {type(q).__name__}. Fix: pass a coax.Q.")
-        if not isinstance(q.action_space, gymnasium.spaces.Discrete):
+        self._q: Any = q
+        if not isinstance(self._q.action_space, gymnasium.spaces.Discrete):
             raise TypeError(
-                f"{owner}: expected a q-function of Discrete actions, got {q.action_space}. Fix: use a coax.Policy."
+                f"{owner}: expected a q-function of Discrete actions, got {self._q.action_space}. Fix: use a coax.Policy."
             )
-        self._q = q
-        self.rule = ValueBasedRule.shared(logits, name, q.rule)
-        self.proba_dist = CategoricalDist(q.action_space)
-        self._write({name: number_leaf(value, f"{owner}.{name}"), "rng": Rng.seeded(q._child_seed())})
+        self.rule = ValueBasedRule.shared(logits, name, self._q.rule)
+        self.proba_dist = CategoricalDist(self._q.action_space)
+        self._write({name: number_leaf(value, f"{owner}.{name}"), "rng": Rng.seeded(self._q._child_seed())})
 
     @property
     def q(self) -> Any:

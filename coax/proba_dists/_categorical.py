@@ -14,7 +14,7 @@ from ..utils import argmax, jit
 __all__ = ("CategoricalDist",)
 
 
-# --- pure functions of logits: f32[..., A] -----------------------------------------------------------------------------
+# --- pure functions of logits: f32[..., A] ----------------------------------------------------------------------------
 
 
 def _times_log(p: jax.Array, log_q: jax.Array) -> jax.Array:
@@ -55,7 +55,7 @@ def kl_divergence_of(logits_p: jax.Array, logits_q: jax.Array) -> jax.Array:
     return jnp.sum(_times_log(p, log_p) - _times_log(p, log_q), axis=-1)
 
 
-# --- the bundle --------------------------------------------------------------------------------------------------------
+# --- the bundle -------------------------------------------------------------------------------------------------------
 
 
 class CategoricalDist:

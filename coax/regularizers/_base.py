@@ -51,7 +51,7 @@ class Regularizer(Stateful):
                 f"{type(self).__name__}: expected a function with distribution parameters, got {type(f).__name__}. "
                 "Fix: pass a policy."
             )
-        self._f = f
+        self._f: Any = f
         self._write({name: number_leaf(value, f"{type(self).__name__}.{name}") for name, value in hyperparams.items()})
 
     @property
