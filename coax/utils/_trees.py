@@ -1,0 +1,49 @@
+"""Putting pytrees and mappings together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ("merge_dicts", "stack_trees", "tree_ravel")
+
+
+def stack_trees(*trees: Sequence[Any]) -> tuple[Any, ...]:
+    """Stack trees leaf by leaf, along a new leading axis.
+
+    Parameters
+    ----------
+    *trees : sequence of pytrees
+        In each sequence all trees have the same structure and shapes.
+
+    Returns
+    -------
+    tuple of pytrees
+        One for each sequence.
+
+    Examples
+    --------
+    >>> (params,) = stack_trees([q1.params, q2.params])
+    """
+    return tuple(jax.tree.map(lambda *leaves: jnp.stack(leaves), *sequence) for sequence in trees)
+
+
+def tree_ravel(pytree: Any) -> jax.Array:
+    """All entries of all leaves in one array of rank 1, in the order of the leaves."""
+    leaves = jax.tree.leaves(pytree)
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]) if leaves else jnp.zeros(0)
+
+
+def merge_dicts(*dicts: Mapping) -> dict:
+    """One dict of all entries; of equal keys the later one counts, with a ``UserWarning``."""
+    merged: dict = {}
+    for new in dicts:
+        overlap = [key for key in new if key in merged]
+        if overlap:
+            warnings.warn(f"merge_dicts: these keys occur more than once, the last counts: {overlap}", stacklevel=2)
+        merged.update(new)
+    return merged
