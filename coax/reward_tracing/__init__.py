@@ -1,0 +1,18 @@
+"""Transitions: what they hold, and how they are traced from a stream of steps."""
+
+from ._batches import check_batch, concatenate, needs_a_next, require_a_next
+from ._montecarlo import MonteCarlo
+from ._nstep import NStep
+from ._random_batch import get_transition_batch
+from ._transition_batch import TransitionBatch
+
+__all__ = (
+    "MonteCarlo",
+    "NStep",
+    "TransitionBatch",
+    "check_batch",
+    "concatenate",
+    "get_transition_batch",
+    "needs_a_next",
+    "require_a_next",
+)

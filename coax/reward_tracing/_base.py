@@ -1,0 +1,218 @@
+"""What all tracers share: the cache of steps of one episode, how it is filled, saved and restored."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, Self
+
+import jax
+import numpy as np
+
+from .._errors import EpisodeDoneError, InsufficientCacheError
+from .._stateful import HostStateful
+from ._scalars import as_flag, as_float
+from ._steps import NOTHING, Next, Step, check_arrays, steps_from_arrays, steps_to_arrays
+from ._transition_batch import MISSING_S_NEXT, TransitionBatch
+
+__all__ = ("RUNNING", "TERMINATED", "TRUNCATED", "BaseRewardTracer")
+
+RUNNING, TERMINATED, TRUNCATED = range(3)
+
+
+class BaseRewardTracer(HostStateful):
+    """Turns the steps of one environment into transitions.
+
+    Use it as ``tracer.add(...)`` at every step, then ``while tracer: tracer.pop()``. Observations and actions are kept
+    by reference until they are popped, and popped without a copy: an environment that writes into the array it returned
+    before needs ``s.copy()``.
+    """
+
+    instead: ClassVar[str] = "use the transitions of coax.returns over whole rollouts"
+
+    gamma: float
+    _steps: list[Step]
+    _end: int  # how the episode of the cached steps ended, if it did
+    _popped: int  # how many of the cached steps are popped already, counted from the end
+    _partial: float  # the return from the last of them that was popped
+
+    @abc.abstractmethod
+    def __bool__(self) -> bool:
+        """Whether there is a transition to pop."""
+
+    @abc.abstractmethod
+    def pop(self) -> TransitionBatch:
+        """The next transition, as a batch of size 1."""
+
+    @abc.abstractmethod
+    def flush(self) -> TransitionBatch:
+        """All transitions that could be popped, as one batch, in the order of popping."""
+
+    def add(
+        self,
+        s: Any,
+        a: Any,
+        r: Any,
+        done: Any,
+        logp: Any = 0.0,
+        w: Any = 1.0,
+        *,
+        truncated: Any = False,
+        s_next: Any = None,
+        a_next: Any = None,
+        logp_next: Any = None,
+    ) -> None:
+        """Add one step.
+
+        Parameters
+        ----------
+        s, a : pytree of arrays
+            Observation, and the action taken.
+        r : float
+            The reward that followed.
+        done : bool
+            Whether the episode *terminated* with this step.
+        logp : float, optional
+            Log-propensity of the action.
+        w : float, optional
+            Sample weight.
+        truncated : bool, optional
+            Whether the episode was cut off after this step, for instance by a time limit. Needs `s_next`.
+        s_next : pytree of arrays, optional
+            The observation after this step, as the environment returned it. By default the next step gives it.
+        a_next : pytree of arrays, optional
+            The action in `s_next`. It is needed after a truncation by updaters that look at the next action; else the
+            next step gives it.
+        logp_next : float, optional
+            Log-propensity of `a_next`, by default 0.
+
+        Raises
+        ------
+        EpisodeDoneError
+            If the episode is over and its transitions were not popped.
+        TypeError
+            If a number or flag is not one.
+        ValueError
+            If `s_next` is missing though `truncated` or `a_next` was given, or `a_next` though `logp_next` was.
+        """
+        self._on_host("add")
+        if self._end and self:
+            raise EpisodeDoneError(
+                f"{type(self).__name__}.add: expected no step after the end of the episode, whose last "
+                f"{len(self)} transitions wait. Fix: take them (while tracer: tracer.pop()), or call tracer.reset()."
+            )
+        end = _ending(done, truncated, s_next)
+        following = NOTHING if s_next is a_next is logp_next is None else _following(s_next, a_next, logp_next)
+        step = Step(
+            s,
+            a,
+            r if type(r) is float else as_float("r", r),
+            logp if type(logp) is float else as_float("logp", logp),
+            w if type(w) is float else as_float("w", w),
+            following,
+        )
+        self._steps.append(step)
+        self._end = end
+
+    def reset(self) -> None:
+        """Forget all steps."""
+        self._on_host("reset")
+        self._clear()
+
+    def __len__(self) -> int:
+        """Count the steps that are held."""
+        return len(self._steps) - self._popped
+
+    # --- for subclasses
+
+    def _clear(self) -> None:
+        self._steps, self._end, self._popped, self._partial = [], RUNNING, 0, 0.0
+
+    def _final(self, window_start: Step) -> tuple[bool, Any, Any, float]:
+        """How the episode went on after its last step: whether it did, S_next, A_next, logP_next.
+
+        Where nothing is known the start of the window stands in, as some valid state and action. The next action after
+        a truncation is marked as unknown by a propensity of NaN.
+        """
+        following = self._steps[-1].next
+        goes_on = self._end == TRUNCATED
+        s_next = window_start.s if following.s is None else following.s
+        if following.a is not None:
+            return goes_on, s_next, following.a, following.logp or 0.0
+        return goes_on, s_next, window_start.a, float("nan") if goes_on else window_start.logp
+
+    def _need(self) -> None:
+        if not self:
+            raise InsufficientCacheError(
+                f"{type(self).__name__}: expected a transition to pop, got {len(self)} steps, which are not enough. "
+                "Fix: pop only while the tracer is true (while tracer: tracer.pop())."
+            )
+
+    # --- the state protocol
+
+    def init(self, key: Any) -> Any:
+        """The state of an empty tracer. The key is not used."""
+        return _state([], RUNNING, 0, 0.0)
+
+    def _snapshot(self) -> Any:
+        return _state(self._steps, self._end, self._popped, self._partial)
+
+    def _restore(self, new: Any) -> None:
+        where = f"{type(self).__name__}.state"
+        fresh = self.init(None)
+        if not isinstance(new, dict) or sorted(new) != sorted(fresh):
+            got = sorted(new) if isinstance(new, dict) else type(new).__name__
+            raise TypeError(f"{where}: expected a dict of {sorted(fresh)}, got {got}. {_FIX_STATE}")
+        new = jax.tree.map(np.asarray, new)
+        fault = _wrong_kind(fresh, new) or check_arrays(steps_to_arrays(self._steps), new)
+        if fault:
+            raise TypeError(f"{where}{fault}. {_FIX_STATE}")
+        self._steps, self._partial = steps_from_arrays(new), float(new["partial"])
+        self._end, self._popped = int(new["end"]), int(new["popped"])
+
+    def __copy__(self) -> Self:
+        new = super().__copy__()
+        new._steps = list(self._steps)
+        return new
+
+
+_FIX_STATE = "Fix: give the state of a tracer of the same kind, for the same environment."
+
+
+def _state(steps: list[Step], end: int, popped: int, partial: float) -> dict[str, Any]:
+    return {
+        **steps_to_arrays(steps),
+        "end": np.array(end, np.int32),
+        "popped": np.array(popped, np.int32),
+        "partial": np.array(partial, np.float64),
+    }
+
+
+def _wrong_kind(fresh: dict[str, Any], new: dict[str, Any]) -> str | None:
+    for name, old in fresh.items():
+        if old is not None and _kind(new[name]) != _kind(old):
+            return f"[{name!r}]: expected {_kind(old)}, got {_kind(new[name])}"
+    return None
+
+
+def _kind(x: Any) -> str:
+    return f"{x.dtype} with {x.ndim} axes" if isinstance(x, np.ndarray) else type(x).__name__
+
+
+def _ending(done: Any, truncated: Any, s_next: Any) -> int:
+    if done if type(done) is bool else as_flag("done", done):
+        return TERMINATED
+    if not (truncated if type(truncated) is bool else as_flag("truncated", truncated)):
+        return RUNNING
+    if s_next is None:
+        raise ValueError(MISSING_S_NEXT)
+    return TRUNCATED
+
+
+def _following(s_next: Any, a_next: Any, logp_next: Any) -> Next:
+    if logp_next is not None:
+        if a_next is None:
+            raise ValueError("logp_next: expected it with the action it belongs to. Fix: pass a_next too.")
+        logp_next = as_float("logp_next", logp_next)
+    if a_next is not None and s_next is None:
+        raise ValueError("a_next: expected it with the observation it belongs to. Fix: pass s_next too.")
+    return Next(s_next, a_next, logp_next)
