@@ -103,7 +103,7 @@ class OrnsteinUhlenbeckNoise(HostStateful):
         ValueError
             If the shape is not that of the previous action since the last :meth:`reset`.
         """
-        self._on_host()
+        self._on_host("")
         a = np.asarray(a)
         x = self._noise
         if x is None:
