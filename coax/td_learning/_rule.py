@@ -14,6 +14,7 @@ from .._metrics import Metrics
 from .._sharing import Rule
 from .._updater import fill_dead_rows, gradient_step, merge
 from ..approximators import Plan
+from ..utils import get_grads_diagnostics
 from ._heads import Head
 
 __all__ = ("Batch", "Nets", "TDRule", "Wiring")
@@ -168,12 +169,10 @@ class TDRule(Rule):
 
         (loss, (out, function_state)), grads = jax.value_and_grad(cost, has_aux=True)(main["params"])
         td_error = self._errors(target, out, weights)
-        leaves = jax.tree.leaves(grads)
         mine = {
             "loss": loss,
             "td_error": self._mean(jnp.mean(weights.w * td_error), weights),
-            "grads_max": jnp.stack([jnp.abs(leaf).max() for leaf in leaves]).max(),
-            "grads_norm": optax.global_norm(grads),
+            **get_grads_diagnostics(grads, key_prefix="grads_"),
         }
         return grads, function_state, {f"{w.name}/{name}": x for name, x in {**mine, **report}.items()}, td_error
 
@@ -183,7 +182,7 @@ class TDRule(Rule):
         return rule.at(params, function_state, own, batch.S, batch.A, is_training=True, live=weights.live)
 
     def _errors(self, target: Any, out: Any, weights: Weights) -> jax.Array:
-        """Minus the gradient of the unweighted loss per sample: the TD error of the squared loss, clipped for Huber's."""
+        """Minus the gradient of the unweighted loss per sample: target minus output for the squared loss."""
         head = self.wiring.head
         slope = jax.grad(lambda y: head.loss(self.wiring.loss_function, target, y))(out)
         return jnp.where(weights.live, -slope * weights.live.shape[0], 0.0)
