@@ -48,12 +48,12 @@ def pytest_runtest_call(item):
 
 @pytest.fixture(autouse=True)
 def _logging_as_before():
-    """Leave the handlers and the level of the root logger to the next test as they were."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    """Leave loggers that coax may set up to the next test as they were."""
+    loggers = [logging.getLogger(), logging.getLogger("TrainMonitor")]
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     yield
-    for handler in root.handlers[:]:
-        if handler not in handlers:
-            root.removeHandler(handler)
+    for logger, handlers, level in before:
+        for handler in set(logger.handlers) - set(handlers):
+            logger.removeHandler(handler)
             handler.close()
-    root.setLevel(level)
+        logger.setLevel(level)

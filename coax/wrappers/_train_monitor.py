@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from .._stateful import HostStateful, check_like, name_of
-from ..utils import dump, enable_logging, load
+from ..utils import dump, load
 from ._last_observation import only_item
+from ._log_line import is_shown, log_line, show_lines
 from ._metric_means import MetricMeans
 from ._tensorboard import ActionSample, LazyWriter, stamped
 
@@ -123,8 +124,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         self._metrics = MetricMeans()
         self._actions = ActionSample()
         self.reset_global()
-        enable_logging(**logger_kwargs)
-        self.logger.setLevel(logger_kwargs.get("level", logging.INFO))
+        show_lines(self.logger, **logger_kwargs)
 
     # --- the environment
 
@@ -305,21 +305,9 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         self._written = True
         means = self.get_metrics()
         self._metrics.shown = True
-        shown = means if self.log_all_metrics else {name: means[name] for name in means if _is_shown(name)}
-        self.logger.info(
-            ",\t".join(
-                [
-                    f"ep: {self.ep:d}",
-                    f"T: {self.T:,d}",
-                    f"G: {self.G:.3g}",
-                    f"avg_r: {self.avg_r:.3g}",
-                    f"avg_G: {self.avg_G:.3g}",
-                    f"t: {self.t:d}",
-                    f"dt: {self.dt_ms:.3f}ms",
-                    *(f"{name}: {mean:.3g}" for name, mean in shown.items()),
-                ]
-            )
-        )
+        shown = means if self.log_all_metrics else {name: means[name] for name in means if is_shown(name)}
+        names = ("ep", "T", "G", "avg_r", "avg_G", "t", "dt_ms")
+        self.logger.info(log_line({name: getattr(self, name) for name in names}, shown))
         if self._writer is not None:
             self._write_tensorboard({} if self.tensorboard_write_all else means)
 
@@ -432,10 +420,6 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     def load_counters(self, filepath: str | os.PathLike) -> None:
         """Go on counting from a file of :meth:`save_counters`. It is unpickled: load only files that you trust."""
         self.set_counters(load(filepath))
-
-
-def _is_shown(name: str) -> bool:
-    return name.endswith(("/loss", "/entropy", "/kl_div")) or name.startswith("throughput/")
 
 
 def _pairs(table: Any, dtype: Any) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from gymnasium.spaces import Dict, Discrete
 import coax
 from coax._errors import StateError
 from coax._metrics import Metrics
+from coax.utils import enable_logging
 from coax.wrappers import TrainMonitor
 from coax.wrappers._tensorboard import ActionSample
 
@@ -324,23 +325,61 @@ def test_unknown_logger_arguments():
 
 
 SCRIPT = """
-import gymnasium, logging
+import gymnasium, jax, logging
 from coax.wrappers import TrainMonitor
+
 assert not logging.getLogger().handlers and not logging.getLogger("TrainMonitor").handlers
-for _ in range(2):
-    env = TrainMonitor(gymnasium.make("FrozenLakeNonSlippery-v0"), name="try")
+for name in ("first", "try"):
+    env = TrainMonitor(gymnasium.make("FrozenLakeNonSlippery-v0"), name=name)
+jax.numpy.ones(3)  # jax logs at level INFO which devices there are not
+env.reset(seed=0)
 for action in (1, 1, 2, 1, 2, 2):
-    if env.T == 0:
-        env.reset(seed=0)
     env.step(action)
 """
 
 
-def test_a_script_prints_each_line_once_with_the_prefix():
+def test_a_script_prints_each_line_once_and_nothing_else():
     environ = {**os.environ, "PYTHONPATH": str(Path(coax.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environ)
     (line,) = (done.stdout + done.stderr).splitlines()
     assert line.startswith("[try|TrainMonitor|INFO] ep: 1,\tT: 7,\tG: 1,\tavg_r: 0.167,\tavg_G: 1,\tt: 6,\tdt: ")
+
+
+def show_mine():
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("mine %(message)s"))
+    logging.getLogger().addHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ("setup", "prefix"),
+    [
+        ([{}, {}], "[TrainMonitor|INFO] ep"),
+        ([{}, {"name": "try"}], "[try|TrainMonitor|INFO] ep"),
+        ([{"name": "try"}, {}], "[try|TrainMonitor|INFO] ep"),
+        # the user's own set-up, before or after, shows the line instead
+        ([show_mine, {"name": "try"}], "mine ep"),
+        ([{}, show_mine], "mine ep"),
+        ([{}, lambda: enable_logging("all")], "[all|TrainMonitor|INFO] ep"),
+    ],
+)
+def test_a_line_is_shown_once(capsys, setup, prefix):
+    for do in setup:
+        if callable(do):
+            do()
+        else:
+            env = TrainMonitor(Fixed(), **do)
+    play(env, 1, 1, 1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.split(": ")[0] == prefix
+
+
+def test_a_file_is_kept_by_a_second_monitor(tmp_path):
+    env = TrainMonitor(Fixed(), output_filepath=tmp_path / "logs" / "run.txt", name="try")
+    TrainMonitor(Fixed())
+    play(env, 1, 1, 1)
+    (line,) = (tmp_path / "logs" / "run.txt").read_text().splitlines()
+    assert line.startswith("[try|TrainMonitor|INFO] ep: 1,\t")
 
 
 # --- saving
@@ -558,6 +597,13 @@ def test_composite_actions_have_a_histogram_each(writers, tmp_path):
     assert writer.histograms == [("actions['x']", [1], 2, "auto"), ("actions['y']", [0.5, 1.5], 2, "auto")]
 
 
+def test_actions_that_do_not_begin_at_zero():
+    sample, writer = ActionSample(), Writer("")
+    sample.add(7)
+    sample.write(writer, Discrete(3, start=5), 1)
+    assert writer.histograms == [("actions", [7], 1, [5, 6, 7, 8])]
+
+
 def test_long_episodes_keep_a_sample_of_the_actions():
     sample = ActionSample(capacity=10)
     for i in range(1000):
@@ -574,7 +620,7 @@ def test_the_writer_is_left_behind_by_a_pickle(writers, tmp_path):
     play(env, 1, 1, 1)
     other = copy.deepcopy(env)
     assert other.get_counters()["_tensorboard_dir"] == env.get_counters()["_tensorboard_dir"]
-    assert other.tensorboard is not env.tensorboard
+    assert other.tensorboard is writers[1]  # one of its own
 
 
 def test_counters_bring_their_folder(writers, tmp_path):
