@@ -40,7 +40,12 @@ class Rule:
         return self
 
     def __reduce__(self) -> tuple:
-        return type(self).shared, self._ingredients
+        return _shared, (type(self), *self._ingredients)
+
+
+def _shared(cls: type[Rule], *ingredients: Any) -> Rule:
+    # a function: cloudpickle would store a bound classmethod by value, and with it the table of all rules
+    return cls.shared(*ingredients)
 
 
 class _ById:
