@@ -90,11 +90,11 @@ class FunctionRule(Rule):
 
     def observed(self, key: Any, S: Any) -> Any:
         """Preprocessed observations; the key is folded because the forward pass draws from the key itself."""
-        return self.observe(None if key is None else jax.random.fold_in(key, 1), S)
+        return self.observe(jax.random.fold_in(_some_key(key), 1), S)
 
     def acted(self, key: Any, A: Any) -> Any:
         """Preprocessed actions."""
-        return self.act(None if key is None else jax.random.fold_in(key, 2), A)  # type: ignore[misc]
+        return self.act(jax.random.fold_in(_some_key(key), 2), A)  # type: ignore[misc]
 
     def _inputs(self, key: Any, S: Any, A: Any) -> tuple:
         return (self.observed(key, S), self.acted(key, A)) if self.modeltype == 1 else (self.observed(key, S),)
@@ -139,7 +139,8 @@ class FunctionRule(Rule):
     ) -> tuple[Any, Any]:
         """Raw output at S (and A), leaves [B, ...], and the new function state."""
         inputs = self._inputs(key, S, A)
-        out, new = self.forward.apply(params, function_state, key, *inputs, is_training=is_training, live=live)
+        own = _some_key(key)
+        out, new = self.forward.apply(params, function_state, own, *inputs, is_training=is_training, live=live)
         if self.modeltype == 2:
             out = self._pick(out, A, key)
         return out, new
@@ -154,7 +155,7 @@ class FunctionRule(Rule):
         """Raw output for every action, leaves [B, A, ...]."""
         if self.modeltype == 2:
             inputs = self._inputs(key, S, None)
-            return self.forward.apply(params, function_state, key, *inputs, is_training=False)[0]
+            return self.forward.apply(params, function_state, _some_key(key), *inputs, is_training=False)[0]
         table = self.action_table
         if table is None:
             raise ValueError(
@@ -164,7 +165,7 @@ class FunctionRule(Rule):
         actions = self.acted(key, jnp.asarray(table)) if self.act.traceable else table  # type: ignore[union-attr]
 
         def plain(S: Any, A: Any) -> Any:
-            return self.forward.apply(params, function_state, key, S, A, is_training=False)[0]
+            return self.forward.apply(params, function_state, _some_key(key), S, A, is_training=False)[0]
 
         return spread(plain, self.observed(key, S), actions, int(self.action_space.n))  # type: ignore[union-attr]
 
@@ -228,6 +229,11 @@ def spread(func: Callable, observations: Any, actions: Any, n: int) -> Any:
     S = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), observations)
     A = jax.tree.map(lambda x: jnp.tile(x, (batch, *(1,) * (x.ndim - 1))), actions)
     return jax.tree.map(lambda x: x.reshape(batch, n, *x.shape[1:]), func(S, A))
+
+
+def _some_key(key: Any) -> jax.Array:
+    """A key also for a function whose output does not depend on it: it may ask for one all the same."""
+    return jax.random.key(0) if key is None else key
 
 
 def _align(index: jax.Array, x: jax.Array) -> jax.Array:
