@@ -77,14 +77,19 @@ class Preprocessor:
         if isinstance(X, Prepared):
             return X.made[self] if self in X.made else self(rng, X.raw)
         if not self.traceable:
-            raise StateError(
-                f"{self.role} {self.func!r} cannot be traced by jax, so it cannot run inside a compiled function. "
-                "Fix: write it with jax.numpy, or preprocess in a gymnasium wrapper."
-            )
+            raise self._error()
         return self.func(rng, X)
+
+    def _error(self) -> StateError:
+        return StateError(
+            f"{self.role} {self.func!r} cannot be traced by jax, so it cannot run inside a compiled function. "
+            "Fix: write it with jax.numpy, or preprocess in a gymnasium wrapper."
+        )
 
     def on_host(self, X: Any) -> Any:
         """Outside: run a host-only preprocessor now."""
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(X)):
+            raise self._error()
         return jax.tree.map(jnp.asarray, self.func(jax.random.key(0), X))
 
 
