@@ -123,13 +123,16 @@ class CategoricalDist:
         return int(self._space.n)
 
     def _logits(self, dist_params: Any) -> jax.Array:
-        shape = np.shape(dist_params["logits"])
+        return self._per_category("dist_params['logits']", dist_params["logits"])
+
+    def _per_category(self, name: str, x: Any) -> jax.Array:
+        shape = np.shape(x)
         if not shape or shape[-1] != self.num_categories:
             raise ValueError(
-                f"dist_params['logits']: expected shape (..., {self.num_categories}), got {shape}. "
-                "Fix: the function must return one logit per action on the last axis."
+                f"{name}: expected shape (..., {self.num_categories}), got {shape}. "
+                "Fix: give the last axis one entry per action."
             )
-        return jnp.asarray(dist_params["logits"])
+        return jnp.asarray(x)
 
     def sample(self, dist_params: Any, rng: jax.Array) -> jax.Array:
         """Soft, differentiable variates f32[..., A]; their argmax is an exact sample."""
@@ -191,7 +194,7 @@ class CategoricalDist:
         int, or i64[B] in `batch_mode`
             Inside a trace a jax integer.
         """
-        X = self._logits({"logits": X})
+        X = self._per_category("X", X)
         found = _argmax(rng, X if batch_mode else X[index])
         if isinstance(found, jax.core.Tracer):
             return found + int(self._space.start)
