@@ -1,0 +1,66 @@
+"""Double Q-learning on a frozen lake: one network picks the next action, another one values it."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import coax
+
+# --- settings
+STEPS = int(os.environ.get("COAX_STEPS", 2_500))
+SEED = int(os.environ.get("SEED", 13))
+GAMMA = 0.9
+
+# --- environment: 16 states, 4 actions, reward 1 at the goal and 0 elsewhere, at most 20 steps an episode
+env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLakeNonSlippery-v0"))
+
+
+# --- functions
+def func(S, is_training):
+    """A table: S is one-hot. All values start at 1, the highest return there is, so what was not tried gets tried."""
+    return hk.Linear(env.action_space.n, with_bias=False, w_init=jnp.ones)(S)
+
+
+q = coax.Q(func, env, random_seed=SEED)
+q_targ = q.copy()  # starts from the same values, then goes its own way
+pi = coax.EpsilonGreedy(q, epsilon=0.05)
+
+# --- updaters
+tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
+# Where both are the same network, as in Q-learning, an action that is overrated by chance is both picked and believed.
+double_qlearning = coax.td_learning.DoubleQLearning(q, q_targ=q_targ, optimizer=optax.sgd(0.5))
+
+# --- loop
+s, info = env.reset(seed=SEED)
+while env.T < STEPS:
+    a = pi(s)
+    s_next, r, terminated, truncated, info = env.step(a)
+
+    # Only where the episode terminated is there no future to value; where time ran out there is one, in s_next.
+    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+    while tracer:
+        metrics = double_qlearning.update(tracer.pop())
+        env.record_metrics(metrics)
+        q_targ.soft_update(q, tau=0.1)  # trails q: a tenth of the way each time
+
+    s = s_next
+    if terminated or truncated:
+        s, info = env.reset()
+
+# --- result: the greedy policy, drawn on the map
+arrows = np.array(list("←↓→↑"))[q(np.arange(16)).argmax(axis=-1)].reshape(4, 4)
+lake = env.unwrapped.desc.astype(str)
+print("\nThe greedy policy:", *map("".join, np.where(np.isin(lake, ["H", "G"]), lake, arrows)), sep="\n")
+
+wins, greedy_env = 0, gymnasium.make("FrozenLakeNonSlippery-v0")
+for _ in range(10):
+    s, info = greedy_env.reset()
+    terminated = truncated = False
+    while not (terminated or truncated):
+        s, r, terminated, truncated, info = greedy_env.step(pi.mode(s))
+    wins += r == 1
+print(f"It reaches the goal in {wins} of 10 episodes.")
