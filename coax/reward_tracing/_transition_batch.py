@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..utils import pretty_repr
 from ._rows import batch_of_one
 from ._scalars import as_flag, as_float
 
@@ -190,8 +191,7 @@ class TransitionBatch:
         return same and all(map(_close, jax.tree.leaves(self), jax.tree.leaves(other)))
 
     def __repr__(self) -> str:
-        lines = (f"  {name}: {jax.tree.map(_describe, value)}," for name, value in self.items())
-        return "\n".join(("TransitionBatch(", *lines, ")"))
+        return pretty_repr(self)
 
 
 MISSING_S_NEXT = (
@@ -227,7 +227,3 @@ def _one_float(name: str, x: Any) -> np.ndarray:
 def _close(x: Any, y: Any) -> bool:
     x, y = np.asarray(x), np.asarray(y)
     return x.shape == y.shape and np.allclose(x, y, equal_nan=True)
-
-
-def _describe(x: Any) -> str:
-    return f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}"

@@ -114,8 +114,11 @@ def test_shallow_copy():
 
 
 def test_repr():
-    assert repr(make()).startswith("TransitionBatch(")
-    assert "Rn" in repr(make())
+    text = repr(make(logP_next=np.array([0, np.nan, 0])))
+    assert text.startswith("TransitionBatch(\n  S={\n    'x': array(shape=(3,), dtype=float32, min=0, median=1, max=2)")
+    assert "logP_next=array(shape=(3,), dtype=float64, min=nan" in text
+    assert "A_next=None" in text
+    assert "TransitionBatch" in str(jax.eval_shape(lambda tb: tb, make()))
 
 
 def test_from_single():

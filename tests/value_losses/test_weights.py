@@ -7,7 +7,7 @@ from coax.value_losses import blank_rows, weighted_mean
 
 
 def test_blank_rows_in_a_tree():
-    tree = {"a": jnp.array([[1.0, 2.0], [np.nan, np.inf]]), "b": (np.array([3, 4]),)}
+    tree = {"a": jnp.array([[1.0, 2.0], [np.nan, np.inf]]), "b": (np.array([3, 4], np.int32),)}
     got = blank_rows(np.array([0.5, 0.0]), tree)
     np.testing.assert_array_equal(got["a"], [[1.0, 2.0], [0.0, 0.0]])
     np.testing.assert_array_equal(got["b"][0], [3, 0])
