@@ -14,6 +14,7 @@ def test_batch_to_single_takes_one_row():
     tree = {"a": np.arange(6).reshape(3, 2), "b": jnp.array([5, 6, 7])}
     assert jax.tree.map(lambda x: np.asarray(x).tolist(), batch_to_single(tree)) == {"a": [0, 1], "b": 5}
     assert jax.tree.map(lambda x: np.asarray(x).tolist(), batch_to_single(tree, index=-1)) == {"a": [4, 5], "b": 7}
+    assert batch_to_single(tree, 1)["b"] == 6
 
 
 def test_single_to_batch_is_the_inverse():

@@ -13,7 +13,7 @@ def package(tmp_path, monkeypatch):
     (folder / "__init__.py").write_text(
         "from . import leaf\nimport json\nLOADS = globals().get('LOADS', 0) + 1\nX = leaf.X\n"
     )
-    (folder / "leaf.py").write_text("LOADS = globals().get('LOADS', 0) + 1\nX = 1\n")
+    (folder / "leaf.py").write_text("import reloaded_package\nLOADS = globals().get('LOADS', 0) + 1\nX = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     importlib.invalidate_caches()
@@ -26,7 +26,7 @@ def package(tmp_path, monkeypatch):
 def test_leaves_first_each_once(package, by_name):
     path = package.leaf.__file__
     with open(path, "w") as file:
-        file.write("LOADS = globals().get('LOADS', 0) + 1\nX = 22\n")
+        file.write("import reloaded_package\nLOADS = globals().get('LOADS', 0) + 1\nX = 22\n")
     reload_recursive("reloaded_package" if by_name else package)
     assert (package.LOADS, package.leaf.LOADS) == (2, 2)
     assert package.X == 22
