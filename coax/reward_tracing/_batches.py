@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,11 +30,16 @@ def check_batch(transition_batch: Any) -> TransitionBatch:
             f"transition_batch: expected a TransitionBatch, got {type(transition_batch).__name__}. "
             "Fix: pass what a tracer's pop() or a buffer's sample() returned."
         )
-    size = np.shape(transition_batch.Rn)[:1]
-    for leaf in jax.tree.leaves(transition_batch):
-        if np.shape(leaf)[:1] != size or not size:
-            raise _disagreement(transition_batch)
+    try:
+        fits = set(map(len, jax.tree.leaves(_fields(transition_batch)))) == {len(transition_batch.Rn)}
+    except TypeError:  # a scalar has no length
+        fits = False
+    if not fits:
+        raise _disagreement(transition_batch)
     return transition_batch
+
+
+_fields = operator.attrgetter(*TransitionBatch.__slots__)  # a tuple flattens faster than a class of ours
 
 
 def _disagreement(tb: TransitionBatch) -> ValueError:
