@@ -18,7 +18,7 @@ def test_by_hand(how):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.floats(-1e6, 1e6, width=32), st.sampled_from([0.1, 1.0, 7.0]))
+@given(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), st.sampled_from([0.1, 1.0, 7.0]))
 def test_against_numpy_and_back(x, scale):
     f, f_inv = LogTransform(scale)
     np.testing.assert_allclose(f(x), np.sign(x) * scale * np.log1p(abs(x) / scale), rtol=1e-5, atol=1e-30)
