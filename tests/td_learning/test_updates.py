@@ -1,0 +1,190 @@
+"""Every updater, end to end, against a computation in NumPy with gradients by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import coax
+from coax.td_learning import DoubleQLearning, ExpectedSarsa, QLearning, Sarsa, SimpleTD, SoftQLearning
+from coax.value_losses import huber, mse
+from coax.value_transforms import LogTransform
+
+from . import reference as ref
+
+FUNCS = {"type1": ref.type1, "type2": ref.type2}
+SGD = optax.sgd(0.1)
+LOSSES = {"huber": None, "mse": mse, "quartic": ref.quartic}  # huber is the default
+WEIGHTS = np.array([0.5, 2, 1, 30, 0.01, 1, 3], np.float32)
+LOG = LogTransform(2.0)
+KINDS = ("Sarsa", "ExpectedSarsa", "QLearning", "DoubleQLearning", "DoubleQLearning/q", "SoftQLearning")
+NUMBERS = {"ExpectedSarsa": 0.3, "SoftQLearning": 0.5}
+
+
+def updater_of(kind, q, q_targ, **kwargs):
+    if kind == "SimpleTD":
+        return SimpleTD(q, q_targ, **kwargs)
+    if kind == "ExpectedSarsa":
+        return ExpectedSarsa(q, coax.EpsilonGreedy(q, NUMBERS[kind]), q_targ, **kwargs)
+    if kind == "SoftQLearning":
+        return SoftQLearning(q, q_targ, temperature=NUMBERS[kind], **kwargs)
+    if kind == "DoubleQLearning/q":
+        return DoubleQLearning(q, None, q_targ, select_with="q", **kwargs)
+    if kind == "Sarsa":
+        return Sarsa(q, q_targ, **kwargs)
+    return {"QLearning": QLearning, "DoubleQLearning": DoubleQLearning}[kind](q, None, q_targ, **kwargs)
+
+
+def check(kind, func, *, target=False, transform=False, loss="mse", weights=None, clip_weights=None):
+    tb = ref.batch() if weights is None else ref.batch(W=weights)
+    make = coax.V if kind == "SimpleTD" else coax.Q
+    q = make(func, ref.ENV, value_transform=LOG if transform else None, random_seed=1)
+    q_targ = None
+    if target:
+        q_targ = q.copy()
+        q_targ.params = make(func, ref.ENV, value_transform=LOG if transform else None, random_seed=2).params
+    updater = updater_of(kind, q, q_targ, optimizer=SGD, loss_function=LOSSES[loss], clip_weights=clip_weights)
+    w, w_targ = ref.weights_of(q), ref.weights_of(q if q_targ is None else q_targ)
+
+    f, f_inv = (ref.log_transform, ref.exp_transform) if transform else (lambda x: x, lambda x: x)
+    v_next = ref.bootstrap_value(kind, w, w_targ, tb, f_inv, NUMBERS.get(kind))
+    clipped = None if clip_weights is None else np.clip(tb.W, *clip_weights)
+    want = ref.update(w, tb, v_next, loss, f, clipped)
+    close = lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-6)
+
+    grads, function_state, metrics, td_error = updater.grads_and_metrics(tb)
+    assert function_state == {}
+    close(grads["~"]["w"], want["grad"])
+    close(td_error, want["td_error"])
+    close(updater.td_error(tb), want["td_error"])
+    name = kind.partition("/")[0]
+    assert set(metrics) == {f"{name}/{key}" for key in want["metrics"]}
+    for key, value in want["metrics"].items():
+        close(metrics[f"{name}/{key}"], value)
+    np.testing.assert_array_equal(ref.weights_of(q), w)  # so far nothing has learned
+
+    updated, td_error = updater.update(tb, return_td_error=True)
+    close(td_error, want["td_error"])
+    assert {k: float(v) for k, v in updated.items()} == pytest.approx({k: float(v) for k, v in metrics.items()})
+    close(ref.weights_of(q), want["w"])
+    if target:
+        np.testing.assert_array_equal(ref.weights_of(q_targ), w_targ)
+
+
+@pytest.mark.parametrize("func", FUNCS.values(), ids=FUNCS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain(kind, func):
+    check(kind, func)
+
+
+@pytest.mark.parametrize("func", FUNCS.values(), ids=FUNCS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_everything(kind, func):
+    check(kind, func, target=True, transform=True, loss="huber", weights=WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": True},
+        {"transform": True},
+        {"loss": "huber"},
+        {"loss": "quartic", "weights": WEIGHTS},
+        {"weights": WEIGHTS},
+        {"weights": np.array([1, 0, 2, 0, 0, 1, 1], np.float32)},
+        {"weights": np.array([1, 0, 2, 0, 0, 30, 1], np.float32), "clip_weights": (0.1, 10)},
+    ],
+    ids=["target", "transform", "huber", "quartic", "weights", "dead rows", "clipped weights"],
+)
+def test_one_thing_at_a_time(options):
+    check("QLearning", ref.type2, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"target": True}, {"target": True, "transform": True, "loss": "huber", "weights": WEIGHTS}],
+    ids=["plain", "target", "everything"],
+)
+def test_simple_td(options):
+    check("SimpleTD", ref.state_value, **options)
+
+
+@pytest.mark.parametrize("start", [3, -2])
+def test_actions_that_do_not_begin_at_zero(start):
+    """The same batch in another numbering learns the same."""
+    results = []
+    for first in (0, start):
+        env = type(ref.ENV)(
+            observation_space=ref.ENV.observation_space,
+            action_space=type(ref.ENV.action_space)(ref.N, start=first),
+        )
+        tb = ref.batch()
+        tb.A, tb.A_next = tb.A + first, tb.A_next + first
+        for func in FUNCS.values():
+            q = coax.Q(func, env, random_seed=1)
+            Sarsa(q, optimizer=SGD).update(tb)
+            results.append(ref.weights_of(q))
+    for result in results:
+        np.testing.assert_allclose(result, results[0], rtol=1e-5)
+
+
+def test_the_policy_may_be_another_one():
+    """Its values come from its own q-function."""
+    q, other = coax.Q(ref.type2, ref.ENV, random_seed=1), coax.Q(ref.type2, ref.ENV, random_seed=2)
+    tb = ref.batch()
+    S_next = np.asarray(tb.S_next, float)
+    p = ref.softmax(np.tanh(S_next @ ref.weights_of(other)) / 0.5)
+    v_next = (p * np.tanh(S_next @ ref.weights_of(q))).sum(axis=-1)
+    want = ref.update(ref.weights_of(q), tb, v_next, "mse")
+    updater = ExpectedSarsa(q, coax.BoltzmannPolicy(other, 0.5), optimizer=SGD, loss_function=mse)
+    updater.update(tb)
+    np.testing.assert_allclose(ref.weights_of(q), want["w"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["python", "compiled", "mapped"])
+def test_many_updates(how):
+    """Ten updates with a trailing target: the same in a Python loop, compiled, and as one of several seeds."""
+    q = coax.Q(ref.type2, ref.ENV, random_seed=1)
+    q_targ = q.copy()
+    updater = QLearning(q, None, q_targ, optimizer=SGD)
+    w, w_targ = ref.weights_of(q), ref.weights_of(q_targ)
+    batches = [ref.batch(seed) for seed in range(10)]
+    for tb in batches:
+        w = ref.update(w, tb, ref.bootstrap_value("QLearning", w, w_targ, tb), "huber")["w"]
+        w_targ = 0.9 * w_targ + 0.1 * w
+
+    def learn(tb):
+        metrics = updater.update(tb)
+        q_targ.soft_update(q, 0.1)
+        return metrics
+
+    if how == "mapped":
+        init, apply = coax.transform(learn, over=(updater, q_targ))
+        one = init(jax.random.key(0), keep=(q, q_targ))
+        states = jax.tree.map(lambda x: jnp.stack([x, x]), one)
+        step = jax.jit(jax.vmap(apply, in_axes=(0, None)))
+        for tb in batches:
+            metrics, states = step(states, tb)
+        coax.check(states)
+        assert metrics["QLearning/loss"].shape == (2,)
+        for i in range(2):
+            np.testing.assert_allclose(states[q]["params"]["~"]["w"][i], w, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(states[q_targ]["params"]["~"]["w"][i], w_targ, rtol=1e-4, atol=1e-5)
+    else:
+        step = coax.jit(learn, over=(updater, q_targ)) if how == "compiled" else learn
+        for tb in batches:
+            step(tb)
+        np.testing.assert_allclose(ref.weights_of(q), w, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(ref.weights_of(q_targ), w_targ, rtol=1e-4, atol=1e-5)
+
+
+def test_the_default_optimizer_is_adam():
+    # the first step of Adam is the learning rate times the sign of the gradient
+    q = coax.Q(ref.type2, ref.ENV, random_seed=1)
+    w, tb = ref.weights_of(q), ref.batch()
+    want = ref.update(w, tb, ref.bootstrap_value("QLearning", w, w, tb), "huber")
+    updater = QLearning(q)
+    updater.update(tb)
+    np.testing.assert_allclose(ref.weights_of(q), w - 1e-3 * np.sign(want["grad"]), atol=1e-6)
+    assert updater.loss_function is huber
