@@ -70,10 +70,12 @@ def _batch_norm_inputs(inputs: jax.Array, is_training: bool, *args: Any, **kwarg
 def _live_moments(layer: hk.BatchNorm, inputs: jax.Array, live: jax.Array) -> tuple[jax.Array, jax.Array] | None:
     """Mean and variance over the live rows; None where the layer does not average over the rows of the batch."""
     channel = layer.channel_index % inputs.ndim
-    axis = [i for i in range(inputs.ndim) if i != channel] if layer.axis is None else list(layer.axis)
+    axis = (
+        [i for i in range(inputs.ndim) if i != channel] if layer.axis is None else [i % inputs.ndim for i in layer.axis]
+    )
     if 0 not in axis or layer.cross_replica_axis or inputs.shape[0] != live.shape[0]:
         return None
-    rows = live.reshape(-1, *(1,) * (inputs.ndim - 1))
+    rows = (live | ~live.any()).reshape(-1, *(1,) * (inputs.ndim - 1))  # moments of no rows at all would be NaN
     mean = jnp.mean(inputs, axis, keepdims=True, where=rows)
     return mean, jnp.mean(jnp.square(inputs), axis, keepdims=True, where=rows) - jnp.square(mean)
 
