@@ -33,7 +33,7 @@ class Function(Stateful):
         if rule.action_space is not None:
             self._cast_action = make_cast(rule.action_space)
         self._random_seed = fresh_seed() if random_seed is None else int(random_seed)
-        state = rule.seeded(np.uint32(self._random_seed))
+        state = rule.seeded(_as_uint32(self._random_seed))
         self._write({**state, "rng": _counted_on_host(state["rng"])}, frozenset(("params", "function_state")))
 
     def init(self, key: jax.Array) -> dict[str, Any]:
@@ -58,14 +58,16 @@ class Function(Stateful):
     @random_seed.setter
     def random_seed(self, seed: int | None) -> None:
         seed = fresh_seed() if seed is None else int(seed)
-        self._write({**self._peek(), "rng": Rng.seeded(seed)}, self._owned)
+        self._write({**self._peek(), "rng": self.rule.stream(jax.random.key(_as_uint32(seed)))}, self._owned)
         self._random_seed = seed
 
     def _child_seed(self) -> int:
         """Another seed each time, for an object that is built on it."""
         rng = self._peek()["rng"]
         self._write({**self._peek(), "rng": rng.advanced()}, self._owned)
-        return int(np.random.SeedSequence([self._random_seed, int(rng.count)]).generate_state(1)[0] >> 1)
+        return int(
+            np.random.SeedSequence([int(_as_uint32(self._random_seed)), int(rng.count)]).generate_state(1)[0] >> 1
+        )
 
     @property
     def function(self) -> Callable:
@@ -109,14 +111,11 @@ class Function(Stateful):
         if not isinstance(tau, jax.Array) and not 0 <= tau <= 1:
             raise ValueError(f"tau: expected a number in [0, 1], got {tau}. Fix: 1 copies, small numbers trail slowly.")
         mine, theirs = self._peek(), other._peek()
-        old = mine["params"], mine["function_state"]
-        new = theirs["params"], theirs["function_state"]
+        old, new = ({name: state[name] for name in ("params", "function_state")} for state in (mine, theirs))
         if jax.tree.structure(old) != jax.tree.structure(new):  # type: ignore[operator]
             check_like(type(self).__name__, old, new)
-        params, function_state = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float32(tau))
-        self._write(
-            {**mine, "params": params, "function_state": function_state}, frozenset(("params", "function_state"))
-        )
+        moved = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float32(tau))
+        self._write({**mine, **moved}, frozenset(("params", "function_state")))
 
     # --- data in and out
 
@@ -126,7 +125,7 @@ class Function(Stateful):
         return prepare(batch, (self.rule.observe,)), lead
 
     def _draw(self, state: dict[str, Any]) -> Rng | None:
-        """This call's place in the random stream, if the function draws at all."""
+        """The place of this call in the random stream, if the function draws at all."""
         if not self.rule.uses_rng:
             return None
         self._write({**state, "rng": state["rng"].advanced()}, self._owned)
@@ -160,16 +159,22 @@ def like_input(out: jax.Array, lead: tuple[int, ...]) -> Any:
     return found.reshape((*lead, *found.shape[1:]))
 
 
+def _as_uint32(seed: int) -> np.uint32:
+    return np.uint32(seed & 0xFFFFFFFF)
+
+
 def _counted_on_host(rng: Rng) -> Rng:
     return Rng(rng.key, np.zeros((), np.uint32))
 
 
 @jax.jit
 def _interpolate(old: Any, new: Any, tau: jax.Array) -> Any:
+    check_like("the other function", old, new)  # shapes and dtypes only: costs nothing once compiled
+
     def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
         if not jnp.issubdtype(a.dtype, jnp.floating):
-            return b
+            return jnp.where(tau > 0, b, a)
         t = tau.astype(a.dtype)
-        return (1 - t) * a + t * b
+        return jnp.where(t == 1, b, (1 - t) * a + t * b)  # a copy also of what is not finite
 
     return jax.tree.map(leaf, old, new)

@@ -124,7 +124,11 @@ class FunctionRule(Rule):
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh state, rng included."""
-        return {**self.fresh(jax.random.fold_in(key, 0)), "rng": Rng.seeded(jax.random.fold_in(key, 1))}
+        return {**self.fresh(jax.random.fold_in(key, 0)), "rng": self.stream(key)}
+
+    def stream(self, key: Any) -> Rng:
+        """The random stream of a fresh state, apart from the key of the parameters."""
+        return Rng.seeded(jax.random.fold_in(key, 1))
 
     def at(
         self,
