@@ -233,6 +233,7 @@ class TDLearning(Stateful):
     def _batch(self, tb: TransitionBatch) -> Batch:
         """Check a batch, leave out what the update does not need, and run host-only preprocessors."""
         check_batch(tb)
+        self._check_fields(tb)
         if self._uses_a_next:
             require_a_next(tb, type(self).__name__)
         S, S_next = prepare(tb.S, self._observers), prepare(tb.S_next, self._observers)
@@ -240,6 +241,21 @@ class TDLearning(Stateful):
         A_next = prepare(tb.A_next, self._actors) if self._uses_a_next else None
         extra_info = None if self._policy_regularizer is None else tb.extra_info
         return Batch(S, A, tb.Rn, tb.In, S_next, A_next, tb.W, extra_info)
+
+    def _check_fields(self, tb: TransitionBatch) -> None:
+        for name in ("S", "A", "S_next") if self._uses_a else ("S", "S_next"):
+            if getattr(tb, name) is None:
+                raise ValueError(
+                    f"{type(self).__name__}: expected {name} in the batch, got None. "
+                    "Fix: pass what a tracer's pop() or a buffer's sample() returned."
+                )
+        for name in ("Rn", "In", "W"):
+            shape = np.shape(getattr(tb, name))
+            if len(shape) != 1:
+                raise ValueError(
+                    f"{type(self).__name__}: expected one {name} per transition, got shape {shape}. "
+                    f"Fix: pass {name} with shape [B]."
+                )
 
 
 def role(attribute: str, doc: str) -> property:
