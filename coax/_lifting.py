@@ -346,7 +346,8 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
             obj._poll()
     states = [obj._peek() for obj in objs]
     arg_leaves, arg_tree = jax.tree.flatten((args, kwargs))
-    key = (arg_tree, tuple(map(_signature, arg_leaves)), jax.config.read("jax_enable_x64"))
+    versions = tuple([obj._version for obj in objs])
+    key = (arg_tree, tuple(map(_signature, arg_leaves)), versions, jax.config.read("jax_enable_x64"))
     compiled = cache.get(key)
     if compiled is None:
         compiled = cache[key] = _compile(fun, objs, states, args, kwargs)

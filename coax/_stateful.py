@@ -139,6 +139,7 @@ class Stateful(abc.ABC):
 
     _state: Any = None
     _owned: frozenset = frozenset()  # top-level entries of the state that nobody else can hold
+    _version: int = 0  # how often a part that is compiled in was exchanged
     _lineage: Any = None  # shared by an object and its copies
 
     @abc.abstractmethod

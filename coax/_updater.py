@@ -153,6 +153,7 @@ class OptimizerAttribute:
                 "Fix: make a new updater, or use an optimizer of the same kind with other numbers."
             ) from None
         obj._optimizer = new
+        obj._version += 1
         obj._wire()
 
 
