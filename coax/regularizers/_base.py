@@ -6,6 +6,7 @@ import abc
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from .._stateful import Number, Stateful, number_leaf
 from ..typing import AbstractPolicy, AbstractStochastic
@@ -79,7 +80,7 @@ class Regularizer(Stateful):
 
     @abc.abstractmethod
     def metrics_func(self, dist_params: Any, **hyperparams: Any) -> dict[str, jax.Array]:
-        """What to report: scalars f32[]."""
+        """What to report: scalars f32[], each a mean over the rows (an updater leaves out rows of weight 0)."""
 
     def batch_eval(
         self, params: Any, hyperparams: dict[str, Any], state: Any, rng: jax.Array, transition_batch: Any
@@ -112,8 +113,13 @@ class BoundRegularizer(NamedTuple):
     hyperparams: dict[str, Any]
     f: Any
 
-    def evaluate(self, S: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The term per row f32[B] at raw observations, and what to report."""
+    def evaluate(self, S: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The term per row f32[B] at raw observations, and what to report: means over the rows that count, bool[B]."""
         dist_params = self.f.dist_params(S)
         value = self.regularizer.function(dist_params, **self.hyperparams)
-        return value, self.regularizer.metrics_func(dist_params, **self.hyperparams)
+
+        def report(row: Any) -> dict[str, jax.Array]:
+            return self.regularizer.metrics_func(jax.tree.map(lambda x: x[None], row), **self.hyperparams)
+
+        some = live | ~live.any()
+        return value, {name: jnp.mean(x, where=some) for name, x in jax.vmap(report)(dist_params).items()}

@@ -100,7 +100,7 @@ class TDRule(Rule):
 
     # --- target
 
-    def target(self, states: list, batch: Batch, key: Any) -> tuple[Any, dict[str, jax.Array]]:
+    def target(self, states: list, batch: Batch, live: Any, key: Any) -> tuple[Any, dict[str, jax.Array]]:
         """What to learn towards, in the space of the main function's output; and what the regularizer reports."""
         w = self.wiring
         nets = Nets(
@@ -113,7 +113,7 @@ class TDRule(Rule):
         out_next, report = w.backup(nets, batch), {}
         if w.regularizer is not None:
             # the term belongs to the state that is bootstrapped from
-            term, report = w.regularizer.bind(states, key).evaluate(batch.S_next)
+            term, report = w.regularizer.bind(states, key).evaluate(batch.S_next, live)
             out_next = w.head.shift(out_next, -term)
         target = w.head.bootstrap(batch.Rn, batch.In, out_next, w.main.rule.value_transform)
         return jax.lax.stop_gradient(target), report
@@ -150,7 +150,7 @@ class TDRule(Rule):
     def _td_error(self, states: list, batch: Batch) -> jax.Array:
         batch, weights = self._weighted(batch)
         key, main = self._key(states), states[self.wiring.main.at]
-        target, _ = self.target(states, batch, key)
+        target, _ = self.target(states, batch, weights.live, key)
         out, _ = self._predict(main["params"], main["function_state"], batch, key, weights)
         return self._errors(target, out, weights)
 
@@ -161,7 +161,7 @@ class TDRule(Rule):
         w = self.wiring
         batch, weights = self._weighted(batch)
         key, main = self._key(states), states[w.main.at]
-        target, report = self.target(states, batch, key)
+        target, report = self.target(states, batch, weights.live, key)
 
         def cost(params: Any) -> tuple[jax.Array, tuple]:
             out, function_state = self._predict(params, main["function_state"], batch, key, weights)
@@ -178,8 +178,10 @@ class TDRule(Rule):
 
     def _predict(self, params: Any, function_state: Any, batch: Batch, key: Any, weights: Weights) -> tuple[Any, Any]:
         rule = self.wiring.main.rule
-        own = key if rule.uses_rng else None
-        return rule.at(params, function_state, own, batch.S, batch.A, is_training=True, live=weights.live)
+        own = jax.random.fold_in(key, self.wiring.own) if rule.uses_rng else None  # no other object has this position
+        out, new = rule.at(params, function_state, own, batch.S, batch.A, is_training=True, live=weights.live)
+        some = weights.live.any()
+        return out, jax.tree.map(lambda a, b: jnp.where(some, a, b), new, function_state)
 
     def _errors(self, target: Any, out: Any, weights: Weights) -> jax.Array:
         """Minus the gradient of the unweighted loss per sample: target minus output for the squared loss."""
