@@ -17,6 +17,7 @@ from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 from ._stateful import (
     Frame,
     HostStateful,
+    InPlace,
     Stateful,
     as_key,
     check_like,
@@ -318,7 +319,7 @@ def jit(fun: Callable[..., T] | None = None, *, over: Over) -> Any:
 
 
 class _Compiled(NamedTuple):
-    call: Callable  # (donated leaves, other leaves) -> (changed leaves, output leaves)
+    call: InPlace  # (donated leaves, other leaves) -> (changed leaves, output leaves)
     program: _Program
     donated: tuple[int, ...]
     kept: tuple[int, ...]
@@ -360,15 +361,17 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
                 given[j] = owned_copy(given[j])
     kept = [leaves[i] for i in compiled.kept]
 
-    def commit(result: tuple) -> None:
+    def keep(result: tuple) -> Any:
         _write_leaves(objs, states, dict(zip(compiled.program.changed, result[0], strict=True)))
         if not tracing:
             for i, entry, sole in compiled.owners:
                 owned = objs[i]._owned
                 objs[i]._owned = owned | {entry} if sole else owned - {entry}
+        return jax.tree.unflatten(compiled.program.out_tree, result[1])
 
-    out_leaves = dispatch(compiled.call, commit, given, kept, arg_leaves)[1]
-    return jax.tree.unflatten(compiled.program.out_tree, out_leaves)
+    if tracing:
+        return keep(compiled.call.pure(given, kept, arg_leaves))
+    return dispatch(objs, compiled.call, lambda leaves: keep(compiled.call.result(leaves)), given, kept, arg_leaves)
 
 
 def _signature(leaf: Any) -> Any:
@@ -382,13 +385,12 @@ def _compile(fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Se
     donated = () if _calls_back(program.closed) else program.changed
     kept = tuple(i for i in range(len(jax.tree.leaves(states))) if i not in set(donated))
 
-    @functools.partial(jax.jit, donate_argnums=0)
     def call(given: list, others: list, arg_leaves: list) -> tuple[list, list]:
         leaves = dict(zip((*donated, *kept), (*given, *others), strict=True))
         return program([leaves[i] for i in range(len(leaves))], arg_leaves)
 
     places = _places(states)
-    return _Compiled(call, program, donated, kept, places, _owners(places, program))
+    return _Compiled(InPlace(call), program, donated, kept, places, _owners(places, program))
 
 
 def _places(states: Sequence) -> list[tuple[int, Any]]:

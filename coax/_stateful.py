@@ -140,6 +140,7 @@ class Stateful(abc.ABC):
     _state: Any = None
     _owned: frozenset = frozenset()  # top-level entries of the state that nobody else can hold
     _version: int = 0  # how often a part that is compiled in was exchanged
+    _journal: tuple[list, Callable] | None = None  # open while a call consumes the state
     _lineage: Any = None  # shared by an object and its copies
 
     @abc.abstractmethod
@@ -171,7 +172,7 @@ class Stateful(abc.ABC):
 
     @state.setter
     def state(self, new: Any) -> None:
-        old = self._state if current_frame() is None else self._peek()
+        old = None if self._state is None else self._peek()
         if old is not None:
             new = check_like(name_of(self), old, new)
         self._write(new, owned=frozenset())
@@ -192,6 +193,8 @@ class Stateful(abc.ABC):
         return _copy.deepcopy(self) if deep else _copy.copy(self)
 
     def __copy__(self) -> Self:
+        if self._journal is not None:
+            self._settle()
         self._lineage = self._lineage or _Lineage()
         self._owned = frozenset()
         new = object.__new__(type(self))
@@ -199,6 +202,8 @@ class Stateful(abc.ABC):
         return new
 
     def __deepcopy__(self, memo: dict) -> Self:
+        if self._journal is not None:
+            self._settle()
         self._lineage = self._lineage or _Lineage()
         new = memo[id(self)] = object.__new__(type(self))
         new.__dict__.update(_copy.deepcopy(self.__dict__, memo))
@@ -214,7 +219,17 @@ class Stateful(abc.ABC):
             return frame.find(self)
         if get_opaque_trace_state() != _TOP_LEVEL and _is_staged():
             raise _bare_error(self)
+        if self._journal is not None:
+            self._settle()
         return self._state
+
+    def _settle(self) -> None:
+        """Finish what an interrupt cut short."""
+        box, commit = self._journal  # type: ignore[misc]
+        if box:
+            commit(box[0])
+            box.clear()
+        self._journal = None
 
     def _write(self, new: Any, owned: frozenset = frozenset()) -> None:
         frame = _FRAME.get()
@@ -364,19 +379,46 @@ def claim(obj: Stateful, entries: Iterable[Any]) -> None:
         obj._owned = obj._owned.union(missing)
 
 
-def dispatch(call: Callable, commit: Callable[[Any], None], *args: Any) -> Any:
-    """``commit(call(*args))`` for a call that consumes its arguments, safe against Ctrl-C in between.
+class InPlace:
+    """A function compiled in two forms.
+
+    ``consuming`` donates its first argument, for state that nobody else can hold, and returns a list of leaves:
+    putting a tree together runs Python, which must not happen between consuming the old state and keeping the new one.
+    ``pure`` does not donate, for use under a transformation, where the arrays belong to whoever called it.
+    """
+
+    __slots__ = ("__weakref__", "_tree", "consuming", "pure")
+
+    def __init__(self, fun: Callable):
+        def flat(given: Any, *args: Any) -> list:
+            leaves, self._tree = jax.tree.flatten(fun(given, *args))
+            return leaves
+
+        self.consuming = jax.jit(flat, donate_argnums=0)
+        self.pure = jax.jit(fun)
+
+    def result(self, leaves: list) -> Any:
+        """What the function returned, of the leaves that ``consuming`` returned."""
+        return jax.tree.unflatten(self._tree, leaves)
+
+
+def dispatch(objs: Sequence[Stateful], step: InPlace, commit: Callable[[list], Any], *args: Any) -> Any:
+    """``commit(step.consuming(*args))`` for a step that consumes the state of `objs`, safe against Ctrl-C at any moment.
 
     Python delivers an interrupt between two bytecodes, which could fall after the call has consumed the old state and
-    before the new one is kept. ``list.extend(map(...))`` is one bytecode, and the rest is in a ``finally``.
+    before the new one is kept. ``list.extend(map(...))`` is one bytecode, and while a journal is open, the next look at
+    any of the objects finishes what was interrupted. `commit` takes the leaves, and may run twice.
     """
     box: list = []
-    try:
-        box.extend(map(call, *((arg,) for arg in args)))
-    finally:
-        if box:
-            commit(box[0])
-    return box[0]
+    journal = (box, commit)
+    for obj in objs:
+        obj._journal = journal
+    box.extend(map(step.consuming, *((arg,) for arg in args)))
+    result = commit(box[0])
+    box.clear()
+    for obj in objs:
+        obj._journal = None
+    return result
 
 
 # --- randomness and settable numbers ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._stateful import Stateful, check_like, claim, dispatch, is_tracing, name_of
+from ._stateful import InPlace, Stateful, check_like, claim, dispatch, is_tracing, name_of
 
 __all__ = ("FINITE", "OptimizerAttribute", "call_step", "fill_dead_rows", "gradient_step", "raise_not_finite")
 
@@ -70,7 +70,7 @@ def fill_dead_rows(live: jax.Array, tree: Any) -> Any:
 
 
 def call_step(
-    objs: Sequence[Stateful], mutable: Sequence[tuple[int, tuple[str, ...]]], step: Callable, *args: Any
+    objs: Sequence[Stateful], mutable: Sequence[tuple[int, tuple[str, ...]]], step: InPlace, *args: Any
 ) -> tuple:
     """Run a compiled step over the states of `objs`, donating the entries it replaces, and keep what it returns.
 
@@ -80,7 +80,7 @@ def call_step(
         All objects that take part.
     mutable : sequence of (int, tuple of str)
         Which entries of which of them the step replaces.
-    step : callable
+    step : InPlace
         ``step(given, rest, *args) -> (new, ...)``: `given` holds the mutable entries, `rest` all states without them,
         `new` what to replace, in the order of `mutable`.
 
@@ -99,11 +99,15 @@ def call_step(
     for i, entries in mutable:
         rest[i] = {name: value for name, value in states[i].items() if name not in entries}
 
-    def commit(result: tuple) -> None:
+    def keep(result: tuple) -> tuple:
         for (i, entries), new in zip(mutable, result[0], strict=True):
             objs[i]._write({**states[i], **new}, objs[i]._owned.union(entries))
+        return result[1:]
 
-    return dispatch(step, commit, given, rest, *args)[1:]
+    if tracing:
+        return keep(step.pure(given, rest, *args))
+    changed = [objs[i] for i, _ in mutable]
+    return dispatch(changed, step, lambda leaves: keep(step.result(leaves)), given, rest, *args)
 
 
 def merge(mutable: Sequence[tuple[int, tuple[str, ...]]], given: Sequence[dict], rest: Sequence[dict]) -> list[dict]:

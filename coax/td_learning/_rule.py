@@ -12,6 +12,7 @@ import optax
 
 from .._metrics import Metrics
 from .._sharing import Rule
+from .._stateful import InPlace
 from .._updater import fill_dead_rows, gradient_step, merge
 from ..approximators import Plan
 from ..utils import get_grads_diagnostics
@@ -92,10 +93,10 @@ class TDRule(Rule):
 
     def __init__(self, wiring: Wiring):
         self.wiring = wiring
-        self.step = jax.jit(functools.partial(self._step, with_td_error=False), donate_argnums=0)
-        self.step_with_td_error = jax.jit(functools.partial(self._step, with_td_error=True), donate_argnums=0)
+        self.step = InPlace(functools.partial(self._step, with_td_error=False))
+        self.step_with_td_error = InPlace(functools.partial(self._step, with_td_error=True))
         self.gradients = jax.jit(self._gradients)
-        self.apply = jax.jit(self._apply, donate_argnums=0)
+        self.apply = InPlace(self._apply)
         self.td_error = jax.jit(self._td_error)
 
     # --- target
