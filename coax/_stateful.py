@@ -491,11 +491,17 @@ class Number:
     def __get__(self, obj: Stateful | None, owner: type | None = None) -> Any:
         if obj is None:
             return self
-        value = obj._peek()[self._name]
+        value = self._state_of(obj)[self._name]
         return value if is_tracing() else float(value)
 
-    def __set__(self, obj: Stateful, value: Any) -> None:
+    def _state_of(self, obj: Stateful) -> dict[str, Any]:
         state = obj._peek()
+        if self._name not in state:
+            raise AttributeError(f"{type(obj).__name__} was made without {self._name}")
+        return state
+
+    def __set__(self, obj: Stateful, value: Any) -> None:
+        state = self._state_of(obj)
         if isinstance(value, jax.core.Tracer):
             new = jax.lax.convert_element_type(value, state[self._name].dtype)
         else:
