@@ -38,7 +38,7 @@ class Metrics(Mapping):
     def __init__(self, names: Sequence[str], array: Any):
         self._names: tuple[tuple[str, ...], ...] = (tuple(names),)
         self._arrays: tuple[Any, ...] = (array,)
-        self._host: tuple[np.ndarray, ...] | None = None
+        self._host: dict[int, np.ndarray] = {}
 
     @classmethod
     def stacked(cls, values: Mapping[str, Any]) -> Metrics:
@@ -67,9 +67,12 @@ class Metrics(Mapping):
         i, j = self._find(name)
         if isinstance(self._arrays[i], jax.core.Tracer):
             return self._arrays[i][..., j]
-        if self._host is None:
-            self._host = tuple(map(np.asarray, self._arrays))
+        if i not in self._host:
+            self._host[i] = np.asarray(self._arrays[i])
         return self._host[i][..., j]
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in part for part in self._names)  # without a look at the values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -96,5 +99,5 @@ class Metrics(Mapping):
     @classmethod
     def tree_unflatten(cls, names: tuple, arrays: Sequence[Any]) -> Metrics:
         new = object.__new__(cls)
-        new._names, new._arrays, new._host = names, tuple(arrays), None
+        new._names, new._arrays, new._host = names, tuple(arrays), {}
         return new
