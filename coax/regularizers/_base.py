@@ -26,7 +26,8 @@ class Regularizer(Stateful):
     f : function with distribution parameters
         A policy, or another stochastic function of the state.
     **hyperparams : float
-        The numbers that a user may set, e.g. ``beta``. They are the state.
+        The numbers that a user may set. They are the state. Any but ``beta`` is declared in the class, as
+        ``alpha = coax.Number()``.
 
     Raises
     ------
@@ -52,6 +53,12 @@ class Regularizer(Stateful):
                 f"{type(self).__name__}: expected a function with distribution parameters, got {type(f).__name__}. "
                 "Fix: pass a policy."
             )
+        for name in hyperparams:
+            if not isinstance(getattr(type(self), name, None), Number):
+                raise TypeError(
+                    f"{type(self).__name__}: expected {name} to be declared in the class, so that setting it takes "
+                    f"effect. Fix: write {name} = coax.Number() into its body."
+                )
         self._f: Any = f
         self._write({name: number_leaf(value, f"{type(self).__name__}.{name}") for name, value in hyperparams.items()})
 
