@@ -1,0 +1,308 @@
+"""The speed of a Python loop with coax, beside what one would write by hand.
+
+Run ``python -m tests.benchmarks.loop``; ``--quick`` is rougher, ``--write`` puts the table into ``doc/benchmarks.rst``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import gymnasium
+import jax
+import numpy as np
+import optax
+
+import coax
+import coax.reward_tracing
+import coax.td_learning
+import coax.wrappers
+from coax.reward_tracing import TransitionBatch
+
+from . import by_hand
+from .timing import as_table, compare, compare_processes, machine
+
+PAGE = Path(__file__).parents[2] / "doc" / "benchmarks.rst"
+RATE, GAMMA, TAU = 0.001, 0.99, 0.01
+
+
+def cartpole():
+    return gymnasium.make("CartPole-v1")
+
+
+def params_by_hand(network):
+    return jax.jit(network.init)(jax.random.key(1))
+
+
+# --- single calls -----------------------------------------------------------------------------------------------------
+
+
+def acting(policy_class, explore):
+    env = cartpole()
+    s = env.observation_space.sample() * 0 + np.float32(0.1)
+    pi = policy_class(coax.Q(by_hand.mlp, env, random_seed=1))
+    network = by_hand.cartpole_network(env)
+    act, params, key = by_hand.make_act(network, explore), params_by_hand(network), jax.random.key(1)
+    number, count = np.float32(0.1), 0
+
+    def other():
+        nonlocal count
+        count += 1
+        return int(act(params, number, key, np.uint32(count), s))
+
+    return lambda: pi(s), other
+
+
+def valuing():
+    env = cartpole()
+    s = np.full(4, 0.1, np.float32)
+    q, network = coax.Q(by_hand.mlp, env, random_seed=1), by_hand.cartpole_network(env)
+    values, params = by_hand.make_values(network), params_by_hand(network)
+    return lambda: q(s), lambda: np.asarray(values(params, s))
+
+
+def random_fields(size):
+    rng = np.random.default_rng(0)
+    S, S_next = rng.normal(size=(2, size, 4)).astype(np.float32)
+    Rn, In = rng.random((2, size), np.float32)
+    return S, rng.integers(2, size=size), Rn, In, S_next
+
+
+def updating(size, donate=False):
+    env, fields = cartpole(), random_fields(size)
+    q = coax.Q(by_hand.mlp, env, random_seed=1)
+    qlearning = coax.td_learning.QLearning(q, q_targ=q.copy(), optimizer=optax.adam(RATE))
+    S, A, Rn, In, S_next = fields
+    batch = TransitionBatch(S, A, np.zeros(size, np.float32), Rn, In, S_next)
+
+    network, optimizer = by_hand.cartpole_network(env), optax.adam(RATE)
+    target = params_by_hand(network)
+    params = jax.tree.map(lambda x: jax.device_put(x, may_alias=False), target)
+    optimizer_state = jax.jit(optimizer.init)(params)
+    update, rows = by_hand.make_update(network, optimizer, donate), (*fields, np.ones(size, np.float32))
+
+    report = metrics = None
+
+    def mine():
+        nonlocal metrics
+        metrics = qlearning.update(batch)
+
+    def other():
+        nonlocal params, optimizer_state, report
+        params, optimizer_state, report = update(params, optimizer_state, target, rows)
+
+    # not for the parameters: handing them out would make the next update copy them
+    return mine, other, lambda: jax.block_until_ready((metrics, report))
+
+
+def tracing(n):
+    tracer, other = coax.reward_tracing.NStep(n, GAMMA), by_hand.NStepDeque(n, GAMMA)
+    s = np.zeros(4, np.float32)
+    for _ in range(n):
+        tracer.add(s, 1, 1.0, False)
+        other.add(s, 1, 1.0, False)
+
+    def mine():
+        tracer.add(s, 1, 1.0, False)
+        return tracer.pop()
+
+    def theirs():
+        other.add(s, 1, 1.0, False)
+        return other.pop()
+
+    return mine, theirs
+
+
+def monitoring():
+    env, bare = coax.wrappers.TrainMonitor(cartpole(), level=logging.WARNING), cartpole()
+    q = coax.Q(by_hand.mlp, env, random_seed=1)
+    S, A, Rn, In, S_next = random_fields(1)
+    batch = TransitionBatch(S, A, np.zeros(1, np.float32), Rn, In, S_next)
+    metrics = coax.td_learning.QLearning(q, optimizer=optax.adam(RATE)).update(batch)
+    env.reset(seed=1)
+    bare.reset(seed=1)
+    actions = [0, 1]
+
+    def mine():
+        actions.reverse()
+        *_, terminated, truncated, _ = env.step(actions[0])
+        env.record_metrics(metrics)
+        if terminated or truncated:
+            env.reset()
+
+    def other():
+        actions.reverse()
+        *_, terminated, truncated, _ = bare.step(actions[0])
+        if terminated or truncated:
+            bare.reset()
+
+    return mine, other
+
+
+# --- whole steps of a training loop -----------------------------------------------------------------------------------
+
+
+def frozen_lake_step():
+    return coax_frozen_lake_step(), frozen_lake_step_by_hand()
+
+
+def coax_frozen_lake_step():
+    env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLakeNonSlippery-v0"), level=logging.WARNING)
+    q = coax.Q(by_hand.table, env, random_seed=1)
+    pi = coax.BoltzmannPolicy(q, temperature=0.1)
+    qlearning = coax.td_learning.QLearning(q, optimizer=optax.adam(0.02))
+    tracer = coax.reward_tracing.NStep(n=1, gamma=0.9)
+    s, _ = env.reset(seed=1)
+
+    def step():
+        nonlocal s
+        a = pi(s)
+        s_next, r, terminated, truncated, _ = env.step(a)
+        tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+        while tracer:
+            env.record_metrics(qlearning.update(tracer.pop()))
+        s = env.reset()[0] if terminated or truncated else s_next
+
+    return step
+
+
+def frozen_lake_step_by_hand():
+    env = gymnasium.make("FrozenLake-v1", is_slippery=False, max_episode_steps=20)
+    network, optimizer, key = by_hand.frozen_lake_network(env), optax.adam(0.02), jax.random.key(1)
+    params = params_by_hand(network)
+    optimizer_state = jax.jit(optimizer.init)(params)
+    act, update = by_hand.make_act(network, by_hand.boltzmann), by_hand.make_online_update(network, optimizer)
+    temperature, weight, count, reports = np.float32(0.1), np.ones(1, np.float32), 0, []
+    s, _ = env.reset(seed=1)
+
+    def step():
+        nonlocal s, params, optimizer_state, count, reports
+        count += 1
+        a = int(act(params, temperature, key, np.uint32(count), np.int64(s)))
+        s_next, r, terminated, truncated, _ = env.step(a)
+        Rn, In = np.array([[r], [0.0 if terminated else 0.9]], np.float32)
+        batch = (np.array([s]), np.array([a]), Rn, In, np.array([s_next]), weight)
+        params, optimizer_state, report = update(params, optimizer_state, batch)
+        reports.append(report)
+        s = s_next
+        if terminated or truncated:
+            np.mean(jax.device_get(reports), axis=0)
+            reports, (s, _) = [], env.reset()
+
+    return step
+
+
+def dqn_step(fused=False, donate=False):
+    return coax_dqn_step(fused), dqn_step_by_hand(donate)
+
+
+def coax_dqn_step(fused):
+    env, ring, no_logp = cartpole(), by_hand.Ring(10_000), np.zeros(32, np.float32)
+    q = coax.Q(by_hand.mlp, env, random_seed=1)
+    q_targ, pi = q.copy(), coax.EpsilonGreedy(q, epsilon=0.1)
+    qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(RATE))
+    s, _ = env.reset(seed=1)
+
+    def learn(batch):
+        metrics = qlearning.update(batch)
+        q_targ.soft_update(q, tau=TAU)
+        return metrics
+
+    if fused:
+        learn = coax.jit(learn, over=(qlearning, q_targ))
+
+    def step():
+        nonlocal s
+        a = pi(s)
+        s_next, r, terminated, truncated, _ = env.step(a)
+        ring.add(s, a, r, 0.0 if terminated else GAMMA, s_next)
+        S, A, Rn, In, S_next = ring.sample(32)
+        learn(TransitionBatch(S, A, no_logp, Rn, In, S_next))
+        s = env.reset()[0] if terminated or truncated else s_next
+
+    return step
+
+
+def dqn_step_by_hand(donate):
+    env, ring, weights = cartpole(), by_hand.Ring(10_000), np.ones(32, np.float32)
+    network, optimizer, key = by_hand.cartpole_network(env), optax.adam(RATE), jax.random.key(1)
+    params = params_by_hand(network)
+    target = jax.tree.map(lambda x: jax.device_put(x, may_alias=False), params)
+    optimizer_state = jax.jit(optimizer.init)(params)
+    act = by_hand.make_act(network, by_hand.epsilon_greedy)
+    update = by_hand.make_dqn_update(network, optimizer, TAU, donate)
+    epsilon, count = np.float32(0.1), 0
+    s, _ = env.reset(seed=1)
+
+    def step():
+        nonlocal s, params, optimizer_state, target, count
+        count += 1
+        a = int(act(params, epsilon, key, np.uint32(count), s))
+        s_next, r, terminated, truncated, _ = env.step(a)
+        ring.add(s, a, r, 0.0 if terminated else GAMMA, s_next)
+        params, optimizer_state, target, _ = update(params, optimizer_state, target, (*ring.sample(32), weights))
+        s = env.reset()[0] if terminated or truncated else s_next
+
+    return step
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+CALLS = (
+    ("pi(s), EpsilonGreedy", lambda: acting(coax.EpsilonGreedy, by_hand.epsilon_greedy), 1.5),
+    ("pi(s), BoltzmannPolicy", lambda: acting(coax.BoltzmannPolicy, by_hand.boltzmann), 1.5),
+    ("q(s)", valuing, 1.5),
+    ("update, batch 1", lambda: updating(1), 1.3),
+    ("update, batch 32", lambda: updating(32), 1.3),
+    ("update, batch 256", lambda: updating(256), 1.3),
+    ("update, batch 32; by hand with donation", lambda: updating(32, donate=True), None),
+    ("tracer.add + pop, n = 1", lambda: tracing(1), None),
+    ("tracer.add + pop, n = 5", lambda: tracing(5), None),
+    ("monitor.step + record_metrics; env.step", monitoring, None),
+    ("FrozenLake Q-learning, whole step", frozen_lake_step, None),
+    ("CartPole DQN, whole step", dqn_step, 1.3),
+    ("the same with coax.jit over update and soft_update", lambda: dqn_step(fused=True), 1.3),
+    ("the same; by hand with donation", lambda: dqn_step(fused=True, donate=True), None),
+)
+START = ("tests.benchmarks.start_coax", "tests.benchmarks.start_by_hand")
+
+
+def measure(quick, only):
+    repeats, calls = (15, 50) if quick else (80, 50)
+    rows = [compare(name, make(), budget, repeats, calls) for name, make, budget in CALLS if only in name]
+    if only not in "start":
+        return rows, []
+    return rows, compare_processes(START, {"first update": 1.5}, 3 if quick else 9)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.name}")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="only the calls whose names contain this, or 'start'"
+    )
+    given = parser.parse_args()
+    calls, start = measure(given.quick, given.only)
+    report = "\n\n".join(
+        f"{title}:\n\n{as_table(rows)}"
+        for title, rows in (
+            ("Microseconds a call", calls),
+            ("Milliseconds from the start of the interpreter, without a compilation cache", start),
+        )
+        if rows
+    )
+    names = ("jax", "jaxlib", "dm-haiku", "optax", "gymnasium", "numpy")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    report += f"\n\n{machine()}; Python {sys.version.split()[0]}, coax {coax.__version__}, {versions}."
+    print(report)
+    if given.write:
+        head, mark, _ = PAGE.read_text().partition(".. the table is written by the command above\n")
+        PAGE.write_text(f"{head}{mark}\n{report}\n")
+
+
+if __name__ == "__main__":
+    main()
