@@ -235,7 +235,7 @@ def test_wrong_space(wrong):
 
 @pytest.mark.parametrize("tau", [0, -1.0, float("nan")])
 def test_wrong_temperature(tau):
-    with pytest.raises(ValueError, match="gumbel_softmax_tau: expected a positive number, got .*Fix:"):
+    with pytest.raises(ValueError, match=r"gumbel_softmax_tau: expected a positive number, got .*Fix:"):
         CategoricalDist(DIST.space, tau)
 
 
@@ -248,7 +248,7 @@ def test_wrong_logits():
 
 
 def test_wrong_variates():
-    with pytest.raises(TypeError, match="X: expected integers from Discrete.*got float32.*Fix:"):
+    with pytest.raises(TypeError, match=r"X: expected integers from Discrete.*got float32.*Fix:"):
         DIST.preprocess_variate(None, np.zeros(2, np.float32))
 
 
