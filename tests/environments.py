@@ -64,7 +64,7 @@ class JaxLake(coax.Stateful):
     action_space = gymnasium.spaces.Discrete(4)
     max_steps = 20
     lake = np.array(list("SFFFFHFHFFFHHFFG"))
-    moves = np.array([[0, -1], [1, 0], [0, 1], [-1, 0]])  # left, down, right, up: (row, column)
+    moves = np.array([[0, -1], [1, 0], [0, 1], [-1, 0]], np.int32)  # left, down, right, up: (row, column)
 
     def __init__(self, seed=0):
         self.state = self.init(jax.random.key(seed))
