@@ -371,10 +371,10 @@ def owned_copy(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
 
 
-def claim(obj: Stateful, entries: Iterable[Any]) -> None:
+def claim(obj: Stateful, entries: Sequence[Any]) -> None:
     """Make `obj` the sole owner of some entries of its state, so that they can be donated."""
-    missing = [entry for entry in entries if entry not in obj._owned]
-    if missing:
+    if not obj._owned.issuperset(entries):
+        missing = [entry for entry in entries if entry not in obj._owned]
         obj._state = {**obj._state, **{entry: owned_copy(obj._state[entry]) for entry in missing}}
         obj._owned = obj._owned.union(missing)
 

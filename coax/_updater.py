@@ -94,10 +94,10 @@ def call_step(
         for i, entries in mutable:
             claim(objs[i], entries)
     states = [obj._peek() for obj in objs]
-    given = [{name: states[i][name] for name in entries} for i, entries in mutable]
-    rest = list(states)
+    given, rest = [], list(states)
     for i, entries in mutable:
-        rest[i] = {name: value for name, value in states[i].items() if name not in entries}
+        rest[i] = dict(states[i])
+        given.append({name: rest[i].pop(name) for name in entries})
 
     def keep(result: tuple) -> tuple:
         for (i, entries), new in zip(mutable, result[0], strict=True):

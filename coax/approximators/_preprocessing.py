@@ -104,5 +104,5 @@ def host_only(preprocessors: Iterable[Preprocessor | None]) -> tuple[Preprocesso
 
 def prepare(X: Any, preprocessors: tuple[Preprocessor, ...]) -> Any:
     """`X` as it is, or with the results of the host-only among the `preprocessors`."""
-    hosts = host_only(preprocessors)
+    hosts = [p for p in preprocessors if not p.traceable]
     return Prepared(X, {p: p.on_host(X) for p in hosts}) if hosts else X

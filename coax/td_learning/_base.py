@@ -222,7 +222,7 @@ class TDLearning(Stateful):
         if is_tracing():
             return
         flag = self._state["not_finite"]
-        if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or int(flag) < 0:
+        if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or np.asarray(flag) < 0:
             return
         self._write({**self._state, "not_finite": FINITE}, self._owned)
         raise_not_finite(type(self).__name__, flag, self._main._peek()["params"])
@@ -250,10 +250,10 @@ class TDLearning(Stateful):
                     "Fix: pass what a tracer's pop() or a buffer's sample() returned."
                 )
         for name in ("Rn", "In", "W"):
-            shape = np.shape(getattr(tb, name))
-            if len(shape) != 1:
+            value = getattr(tb, name)
+            if getattr(value, "ndim", None) != 1:
                 raise ValueError(
-                    f"{type(self).__name__}: expected one {name} per transition, got shape {shape}. "
+                    f"{type(self).__name__}: expected one {name} per transition, got shape {np.shape(value)}. "
                     f"Fix: pass {name} with shape [B]."
                 )
 
