@@ -326,3 +326,11 @@ def test_an_interrupt_never_loses_the_state():
         signal.signal(signal.SIGALRM, old)
     assert hits > 100
     updater.update(rows)
+
+
+def test_a_copy_of_an_updater_has_an_optimizer_state_of_its_own():
+    updater = coax.td_learning.QLearning(q_function(), optimizer=optax.adam(0.1))
+    for twin in (copy.copy(updater), updater.copy(), updater.copy(deep=True)):
+        before = [int(u.optimizer_state[0].count) for u in (updater, twin)]
+        twin.update(batch())
+        assert [int(u.optimizer_state[0].count) for u in (updater, twin)] == [before[0], before[1] + 1]

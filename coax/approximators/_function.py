@@ -115,7 +115,7 @@ class Function(Stateful):
         if jax.tree.structure(old) != jax.tree.structure(new):  # type: ignore[operator]
             check_like(type(self).__name__, old, new)
         moved = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float32(tau))
-        self._write({**mine, **moved}, frozenset(("params", "function_state")))
+        self._write({**mine, **moved})
 
     # --- data in and out
 

@@ -91,13 +91,13 @@ class TDLearning(Stateful):
                 "not_finite": FINITE,
                 "rng": Rng.seeded(main._child_seed()),
                 **(numbers or {}),
-            },
-            frozenset(("optimizer_state",)),
+            }
         )
 
     def _wire(self) -> None:
         """Find the rule for the present ingredients."""
-        objs = self._objs = collect(self)
+        objs = collect(self)
+        self._others = objs[:-1]
         plans = {
             role: None if obj is None else Plan.of(obj, objs)
             for role, obj in (
@@ -121,6 +121,11 @@ class TDLearning(Stateful):
         rules = [obj.rule for obj in objs if isinstance(obj, Function)]
         self._observers = host_only(rule.observe for rule in rules)
         self._actors = host_only(rule.act for rule in rules)
+
+    @property
+    def _objs(self) -> tuple[Stateful, ...]:
+        """All that take part in an update, itself last; a copy of an updater is itself, too."""
+        return (*self._others, self)
 
     def _init_optimizer(self, params: Any) -> Any:
         return jax.jit(self._optimizer.init)(params)
