@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import operator
 import weakref
@@ -12,23 +11,21 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
+from ._donation import dispatch, owned_copy
+from ._entries import as_key
+from ._program import Compiled, Program, compile_program, record, run, write_leaves
 from ._stateful import (
     Frame,
     HostStateful,
-    InPlace,
     Stateful,
-    as_key,
     check_like,
     collect,
     current_frame,
-    dispatch,
     host_error,
     is_tracing,
     name_of,
     opened,
-    owned_copy,
 )
 
 __all__ = ("States", "Transformed", "check", "cond", "jit", "scan", "transform")
@@ -142,7 +139,7 @@ def transform(fun: Callable, over: Over) -> Transformed:
 
     @functools.wraps(fun)
     def apply(states: States, *args: Any, **kwargs: Any) -> tuple[Any, States]:
-        out, new = _run(fun, objs, [states[obj] for obj in objs], args, kwargs)
+        out, new = run(fun, objs, [states[obj] for obj in objs], args, kwargs)
         return out, States(objs, new)
 
     return Transformed(init, apply)
@@ -198,90 +195,6 @@ def _device_objects(over: Over) -> tuple[Stateful, ...]:
     return objs
 
 
-def _run(
-    fun: Callable,
-    objs: Sequence[Stateful],
-    states: Sequence,
-    args: Sequence,
-    kwargs: Mapping,
-    parent: Frame | None = None,
-) -> tuple[Any, list]:
-    """Call `fun` with `states` laid over `objs`; what it returns, and the states it leaves."""
-    with opened(Frame(dict(zip(objs, states, strict=True)), parent)) as frame:
-        out = fun(*args, **kwargs)
-    return out, [frame.states[obj] for obj in objs]
-
-
-# --- one recorded program ---------------------------------------------------------------------------------------------
-
-
-class _Program(NamedTuple):
-    """A function recorded once, and what it does to the state leaves it was given."""
-
-    closed: ClosedJaxpr
-    out_tree: Any
-    changed: tuple[int, ...]  # positions of state leaves that come out different
-    fresh: frozenset[int]  # those that come out in a buffer of their own
-
-    def __call__(self, state_leaves: Sequence, other_leaves: Sequence) -> tuple[list, list]:
-        """The changed state leaves, and the leaves of what the function returns."""
-        flat = jaxpr_as_fun(self.closed)(*state_leaves, *other_leaves)
-        n = len(state_leaves)
-        return [flat[i] for i in self.changed], flat[n:]
-
-
-def _record(
-    fun: Callable,
-    objs: Sequence[Stateful],
-    states: Sequence,
-    args: Sequence,
-    kwargs: Mapping,
-    parent: Frame | None = None,
-) -> _Program:
-    n = len(jax.tree.leaves(states))
-    leaves, tree = jax.tree.flatten((states, args, kwargs))
-    out_tree = None
-
-    def flat(*leaves: Any) -> list:
-        nonlocal out_tree
-        states, args, kwargs = jax.tree.unflatten(tree, leaves)
-        out, new = _run(fun, objs, states, args, kwargs, parent)
-        out_leaves, out_tree = jax.tree.flatten(out)
-        return [*jax.tree.leaves(new), *out_leaves]
-
-    closed = jax.make_jaxpr(flat)(*leaves)
-    ins, outs = closed.jaxpr.invars, closed.jaxpr.outvars
-    changed = tuple(i for i in range(n) if outs[i] is not ins[i])
-    given = {id(var) for var in (*ins, *closed.jaxpr.constvars)}
-    counts: dict[int, int] = {}
-    for var in outs:
-        counts[id(var)] = counts.get(id(var), 0) + 1
-    fresh = frozenset(
-        i for i in changed if not isinstance(outs[i], Literal) and id(outs[i]) not in given and counts[id(outs[i])] == 1
-    )
-    return _Program(closed, out_tree, changed, fresh)
-
-
-def _calls_back(jaxpr: Any) -> bool:
-    """Whether a program calls into Python, which may raise after its arguments were consumed."""
-    if isinstance(jaxpr, ClosedJaxpr):
-        return _calls_back(jaxpr.jaxpr)
-    if hasattr(jaxpr, "eqns"):
-        return any("callback" in e.primitive.name or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
-    return isinstance(jaxpr, list | tuple) and any(map(_calls_back, jaxpr))
-
-
-def _write_leaves(objs: Sequence[Stateful], states: Sequence, changes: Mapping[int, Any]) -> None:
-    """Put changed leaves, by their position in the flattened states, into the current frame."""
-    start = 0
-    for obj, state in zip(objs, states, strict=True):
-        leaves, tree = jax.tree.flatten(state)
-        mine = [changes.get(start + i, leaf) for i, leaf in enumerate(leaves)]
-        if any(start + i in changes for i in range(len(leaves))):
-            obj._write(jax.tree.unflatten(tree, mine))
-        start += len(leaves)
-
-
 # --- jit --------------------------------------------------------------------------------------------------------------
 
 
@@ -318,15 +231,6 @@ def jit(fun: Callable[..., T] | None = None, *, over: Over) -> Any:
     return _Lifted(fun, _device_objects(over))
 
 
-class _Compiled(NamedTuple):
-    call: InPlace  # (donated leaves, other leaves) -> (changed leaves, output leaves)
-    program: _Program
-    donated: tuple[int, ...]
-    kept: tuple[int, ...]
-    places: list[tuple[int, Any]]
-    owners: tuple[tuple[int, Any, bool], ...]  # (object, entry of its state, whether it is its sole owner afterwards)
-
-
 class _Lifted:
     """What :func:`coax.jit` returns: a function whose compiled programs go with it."""
 
@@ -334,7 +238,7 @@ class _Lifted:
         functools.update_wrapper(self, fun)
         self._fun = fun
         self._objs = objs
-        self._cache: dict[Any, _Compiled] = {}
+        self._cache: dict[Any, Compiled] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return _call_lifted(self._fun, self._objs, self._cache, args, kwargs)
@@ -351,68 +255,37 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
     key = (arg_tree, tuple(map(_signature, arg_leaves)), versions, jax.config.read("jax_enable_x64"))
     compiled = cache.get(key)
     if compiled is None:
-        compiled = cache[key] = _compile(fun, objs, states, args, kwargs)
-    leaves = jax.tree.leaves(states)
-    given = [leaves[i] for i in compiled.donated]
-    if not tracing:
-        for j, i in enumerate(compiled.donated):
-            owner, entry = compiled.places[i]
-            if entry not in objs[owner]._owned:
-                given[j] = owned_copy(given[j])
-    kept = [leaves[i] for i in compiled.kept]
+        compiled = cache[key] = compile_program(fun, objs, states, args, kwargs)
 
     def keep(result: tuple) -> Any:
-        _write_leaves(objs, states, dict(zip(compiled.program.changed, result[0], strict=True)))
+        write_leaves(objs, states, dict(zip(compiled.program.changed, result[0], strict=True)))
         if not tracing:
             for i, entry, sole in compiled.owners:
                 owned = objs[i]._owned
                 objs[i]._owned = owned | {entry} if sole else owned - {entry}
         return jax.tree.unflatten(compiled.program.out_tree, result[1])
 
+    leaves = jax.tree.leaves(states)
+    kept = [leaves[i] for i in compiled.kept]
     if tracing:
-        return keep(compiled.call.pure(given, kept, arg_leaves))
-    return dispatch(objs, compiled.call, lambda leaves: keep(compiled.call.result(leaves)), given, kept, arg_leaves)
+        return keep(compiled.call.pure([leaves[i] for i in compiled.donated], kept, arg_leaves))
+    given = _claimed(objs, compiled, leaves)
+    return dispatch(objs, compiled.call, lambda flat: keep(compiled.call.result(flat)), given, kept, arg_leaves)
+
+
+def _claimed(objs: Sequence[Stateful], compiled: Compiled, leaves: Sequence) -> list:
+    """The leaves to donate, copied first where somebody else may hold them."""
+    given = []
+    for i in compiled.donated:
+        owner, entry = compiled.places[i]
+        given.append(leaves[i] if entry in objs[owner]._owned else owned_copy(leaves[i]))
+    return given
 
 
 def _signature(leaf: Any) -> Any:
     """What a compiled program depends on in an argument."""
     dtype = getattr(leaf, "dtype", None)
     return type(leaf) if dtype is None else (np.shape(leaf), dtype, getattr(leaf, "weak_type", False))
-
-
-def _compile(fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping) -> _Compiled:
-    program = _record(fun, objs, states, args, kwargs)
-    donated = () if _calls_back(program.closed) else program.changed
-    kept = tuple(i for i in range(len(jax.tree.leaves(states))) if i not in set(donated))
-
-    def call(given: list, others: list, arg_leaves: list) -> tuple[list, list]:
-        leaves = dict(zip((*donated, *kept), (*given, *others), strict=True))
-        return program([leaves[i] for i in range(len(leaves))], arg_leaves)
-
-    places = _places(states)
-    return _Compiled(InPlace(call), program, donated, kept, places, _owners(places, program))
-
-
-def _places(states: Sequence) -> list[tuple[int, Any]]:
-    """For each state leaf: the position of its object, and the top-level entry of that object's state."""
-    places: list[tuple[int, Any]] = []
-    for i, state in enumerate(states):
-        parts = sorted(state.items()) if isinstance(state, dict) else [(None, state)]
-        places += [(i, name) for name, part in parts for _ in jax.tree.leaves(part)]
-    return places
-
-
-def _owners(places: Sequence[tuple[int, Any]], program: _Program) -> tuple[tuple[int, Any, bool], ...]:
-    """Entries whose ownership a call decides: ``(object, entry, whether it is the sole owner afterwards)``."""
-    outs = collections.Counter(map(id, program.closed.jaxpr.outvars))
-    sole: dict[tuple[int, Any], bool] = {}
-    whole: dict[tuple[int, Any], bool] = {}
-    for i, place in enumerate(places):
-        changed = i in program.changed
-        mine = i in program.fresh if changed else outs[id(program.closed.jaxpr.invars[i])] == 1
-        sole[place] = sole.get(place, True) and mine
-        whole[place] = whole.get(place, True) and changed
-    return tuple((*place, sole[place]) for place in sole if whole[place] or not sole[place])
 
 
 # --- scan and cond ----------------------------------------------------------------------------------------------------
@@ -495,7 +368,7 @@ def _scan_in_frame(step: Callable, length: int, objs: Sequence[Stateful], xs: An
     frame = current_frame()
     states = [obj._peek() for obj in objs]
     first = () if xs is None else (jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x), xs),)
-    program = _record(step, objs, jax.tree.map(_abstract, states), first, {}, frame)
+    program = record(step, objs, jax.tree.map(_abstract, states), first, {}, frame)
     leaves = jax.tree.leaves(states)
 
     def body(carry: list, x: Any) -> tuple[list, list]:
@@ -503,7 +376,7 @@ def _scan_in_frame(step: Callable, length: int, objs: Sequence[Stateful], xs: An
         return program([places[i] for i in range(len(leaves))], jax.tree.leaves(x))
 
     carry, outs = jax.lax.scan(body, [jnp.asarray(leaves[i]) for i in program.changed], xs, length=length)
-    _write_leaves(objs, states, dict(zip(program.changed, carry, strict=True)))
+    write_leaves(objs, states, dict(zip(program.changed, carry, strict=True)))
     return jax.tree.unflatten(program.out_tree, outs)
 
 
@@ -539,7 +412,7 @@ def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *ar
     frame = current_frame()
     states = [obj._peek() for obj in objs]
     abstract = jax.tree.map(_abstract, states)
-    branches = [_record(fun, objs, abstract, args, {}, frame) for fun in (true_fun, false_fun)]
+    branches = [record(fun, objs, abstract, args, {}, frame) for fun in (true_fun, false_fun)]
     if branches[0].out_tree != branches[1].out_tree:
         raise TypeError(
             f"cond: the branches return different structures: {branches[0].out_tree} and {branches[1].out_tree}. "
@@ -548,7 +421,7 @@ def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *ar
     changed = sorted({*branches[0].changed, *branches[1].changed})
     leaves = jax.tree.leaves(states)
 
-    def run(branch: _Program) -> Callable:
+    def taken(branch: Program) -> Callable:
         def call(leaves: list, arg_leaves: list) -> tuple[list, list]:
             new, out = branch(leaves, arg_leaves)
             places = {**dict(enumerate(leaves)), **dict(zip(branch.changed, new, strict=True))}
@@ -557,6 +430,6 @@ def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *ar
         return call
 
     operands = ([jnp.asarray(x) for x in leaves], [jnp.asarray(x) for x in jax.tree.leaves(args)])
-    new, outs = jax.lax.cond(pred, run(branches[0]), run(branches[1]), *operands)
-    _write_leaves(objs, states, dict(zip(changed, new, strict=True)))
+    new, outs = jax.lax.cond(pred, taken(branches[0]), taken(branches[1]), *operands)
+    write_leaves(objs, states, dict(zip(changed, new, strict=True)))
     return jax.tree.unflatten(branches[0].out_tree, outs)
