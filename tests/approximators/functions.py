@@ -96,5 +96,5 @@ def batch_of(space, lead, seed=0):
     count = int(np.prod(lead))
     rng = np.random.default_rng(seed)
     rows = [coax.safe_sample(space, rng) for _ in range(count)]
-    stack = lambda *xs: np.stack(xs).reshape(*lead, *np.shape(xs[0]))
+    stack = lambda *xs: np.stack(xs).reshape((*lead, *np.shape(xs[0])))
     return jax.tree.map(stack, *rows), rows

@@ -96,17 +96,14 @@ def test_a_batch_of_only_such_rows_changes_nothing():
 
 
 def test_batch_statistics_by_hand():
-    # the first update of a moving average without bias is the moment of the batch itself
     q = q_of(with_batch_norm)
     tb = ref.batch()
-    fresh = q.function_state["batch_norm/~/mean_ema"]
-    old, decay = np.array(fresh["hidden"]), 0.9  # the construction has seen one example already
+    assert not np.any(q.function_state["batch_norm/~/mean_ema"]["hidden"])
     tb.W = np.isin(np.arange(ref.B), ALIVE).astype(np.float32)
     QLearning(q, optimizer=SGD).update(tb)
-    want = decay * old + (1 - decay) * tb.S[ALIVE].mean(axis=0)
-    np.testing.assert_allclose(
-        q.function_state["batch_norm/~/mean_ema"]["hidden"], want[None].reshape(old.shape), rtol=1e-5
-    )
+    # 0.9 * 0 + 0.1 * mean
+    want = 0.1 * tb.S[ALIVE].mean(axis=0)
+    np.testing.assert_allclose(q.function_state["batch_norm/~/mean_ema"]["hidden"][0], want, rtol=1e-5)
 
 
 def test_td_error_leaves_the_batch_statistics_alone():
