@@ -75,16 +75,17 @@ def _sample_box(space: spaces.Box, key: jax.Array, lead: tuple[int, ...]) -> tup
         drawn = jnp.asarray(first) + jax.random.randint(key, shape, 0, width)
         return drawn.astype(space.dtype), jnp.full(lead, -np.log(width).sum(), jnp.float32)
     dtype = jax.dtypes.canonicalize_dtype(space.dtype)
-    low = np.where(below, space.low, 0).astype(dtype)
-    high = np.where(above, space.high, 1).astype(dtype)
+    low, high = np.where(below, space.low, 0).astype(float), np.where(above, space.high, 1).astype(float)
+    log_width = np.log(np.where((below & above) & (high > low), high - low, 1)).astype(dtype)
+    low, high = low.astype(dtype), high.astype(dtype)
     keys = jax.random.split(key, 3)
     uniform = jax.random.uniform(keys[0], shape, dtype)
     waiting = jax.random.exponential(keys[1], shape, dtype)
     normal = jax.random.normal(keys[2], shape, dtype)
     bounded, one_sided = below & above, below ^ above
-    x = jnp.where(bounded, low + (high - low) * uniform, jnp.where(below, low + waiting, high - waiting))
+    between = jnp.clip(low * (1 - uniform) + high * uniform, low, high)  # the width of a box may overflow
+    x = jnp.where(bounded, between, jnp.where(below, low + waiting, high - waiting))
     x = jnp.where(bounded | one_sided, x, normal)
-    log_width = np.log(np.where(bounded, high - low, 1))
     each = jnp.where(bounded, -log_width, jnp.where(one_sided, -waiting, jax.scipy.stats.norm.logpdf(normal)))
     return x, each.sum(axis=tuple(range(len(lead), each.ndim))) + jnp.zeros(lead)
 
@@ -106,12 +107,27 @@ class RandomPolicy(Stateful):
     """
 
     def __init__(self, env: Any, random_seed: int | None = None):
-        self.action_space = check_space(env, "action_space", "RandomPolicy")
+        self._action_space = check_space(env, "action_space", "RandomPolicy")
         jax.eval_shape(lambda key: uniform_sample(self.action_space, key), jax.random.key(0))
         self._cast_observation = make_cast(env.observation_space) if hasattr(env, "observation_space") else None
-        self.random_seed = fresh_seed() if random_seed is None else int(random_seed)
         self._draw = jax.jit(self._sample, static_argnums=1)
-        self._write({"rng": Rng.seeded(self.random_seed)})
+        self.random_seed = random_seed  # type: ignore[assignment]
+
+    @property
+    def action_space(self) -> gymnasium.Space:
+        """Where the actions come from."""
+        return self._action_space
+
+    @property
+    def random_seed(self) -> int:
+        """The seed. Setting it starts the random stream anew."""
+        return self._random_seed
+
+    @random_seed.setter
+    def random_seed(self, seed: int | None) -> None:
+        seed = fresh_seed() if seed is None else int(seed)
+        self._write({"rng": Rng.seeded(seed)})
+        self._random_seed = seed
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """A fresh random stream."""
@@ -167,4 +183,6 @@ def _in_space_dtypes(space: gymnasium.Space, x: Any) -> Any:
         return tuple(_in_space_dtypes(part, leaf) for part, leaf in zip(space.spaces, x, strict=True))
     if isinstance(space, spaces.Dict):
         return {name: _in_space_dtypes(part, x[name]) for name, part in space.spaces.items()}
-    return np.asarray(x).astype(space.dtype)
+    x = np.asarray(x).astype(space.dtype)
+    # float32 may round a bound of a float64 box outwards
+    return np.clip(x, space.low, space.high) if isinstance(space, spaces.Box) else x
