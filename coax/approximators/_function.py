@@ -28,7 +28,6 @@ class Function(Stateful):
 
     def _set_up(self, rule: FunctionRule, random_seed: int | None) -> None:
         self.rule = rule
-        self.observation_space = rule.observation_space
         self._cast_observation = make_cast(rule.observation_space)
         if rule.action_space is not None:
             self._cast_action = make_cast(rule.action_space)
@@ -39,6 +38,11 @@ class Function(Stateful):
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters, function state and random stream."""
         return self.rule.init(key)
+
+    @property
+    def observation_space(self) -> Any:
+        """Where the observations come from."""
+        return self.rule.observation_space
 
     # --- views of the state
 
