@@ -267,8 +267,9 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         function, n = self.function, int(self.action_space.n)
 
         def sample_func(params: Any, function_state: Any, rng: Any, S: Any) -> tuple[jax.Array, jax.Array]:
-            logits = function(params, function_state, rng, S, False)[0]["logits"]
-            index = sample_index(logits, rng)
+            own, draw = jax.random.split(rng)
+            logits = function(params, function_state, own, S, False)[0]["logits"]
+            index = sample_index(logits, draw)
             return jax.nn.one_hot(index, n), log_proba_of_index(logits, index)
 
         return sample_func
