@@ -185,4 +185,4 @@ def _in_space_dtypes(space: gymnasium.Space, x: Any) -> Any:
         return {name: _in_space_dtypes(part, x[name]) for name, part in space.spaces.items()}
     x = np.asarray(x).astype(space.dtype)
     # float32 may round a bound of a float64 box outwards
-    return np.clip(x, space.low, space.high) if isinstance(space, spaces.Box) else x
+    return np.asarray(np.clip(x, space.low, space.high)) if isinstance(space, spaces.Box) else x
