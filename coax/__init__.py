@@ -19,8 +19,9 @@ from . import (
     value_transforms,
     wrappers,
 )
+from ._entries import Number, Rng
 from ._lifting import check, cond, jit, scan, transform
-from ._stateful import Number, Rng, Stateful
+from ._stateful import Stateful
 from .approximators import BoltzmannPolicy, EpsilonGreedy, Q, RandomPolicy, V
 from .utils import safe_sample, unvectorize
 

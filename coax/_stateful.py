@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 import copy as _copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ from jax.extend.core import get_opaque_trace_state
 
 from ._errors import StateError
 
-__all__ = ("HostStateful", "Rng", "Stateful", "collect")
+__all__ = ("HostStateful", "Stateful", "collect")
 
 with jax.ensure_compile_time_eval():
     _TOP_LEVEL = get_opaque_trace_state()
@@ -334,7 +334,7 @@ def check_like(name: str, old: Any, new: Any) -> Any:
     """
     old_leaves, old_tree = jax.tree_util.tree_flatten_with_path(old)
     new_leaves, new_tree = jax.tree_util.tree_flatten_with_path(new)
-    if old_tree != new_tree:
+    if old_tree != new_tree:  # type: ignore[operator]
         raise TypeError(f"{name}.state: {_first_structural_difference(old_leaves, new_leaves, old_tree, new_tree)}")
     fixed = []
     for (path, a), (_, b) in zip(old_leaves, new_leaves, strict=True):
@@ -364,179 +364,3 @@ def _first_structural_difference(old_leaves: Sequence, new_leaves: Sequence, old
         if path not in old_paths:
             return f"the leaf {path} is unexpected. {fix}"
     return f"expected the tree structure {old_tree}, got {new_tree}. {fix}"
-
-
-def owned_copy(tree: Any) -> Any:
-    """The same values in buffers that nobody else holds."""
-    return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
-
-
-def claim(obj: Stateful, entries: Sequence[Any]) -> None:
-    """Make `obj` the sole owner of some entries of its state, so that they can be donated."""
-    if not obj._owned.issuperset(entries):
-        missing = [entry for entry in entries if entry not in obj._owned]
-        obj._state = {**obj._state, **{entry: owned_copy(obj._state[entry]) for entry in missing}}
-        obj._owned = obj._owned.union(missing)
-
-
-class InPlace:
-    """A function compiled in two forms.
-
-    ``consuming`` donates its first argument, for state that nobody else can hold, and returns a list of leaves:
-    putting a tree together runs Python, which must not happen between consuming the old state and keeping the new one.
-    ``pure`` does not donate, for use under a transformation, where the arrays belong to whoever called it.
-    """
-
-    __slots__ = ("__weakref__", "_tree", "consuming", "pure")
-
-    def __init__(self, fun: Callable):
-        def flat(given: Any, *args: Any) -> list:
-            leaves, self._tree = jax.tree.flatten(fun(given, *args))
-            return leaves
-
-        self.consuming = jax.jit(flat, donate_argnums=0)
-        self.pure = jax.jit(fun)
-
-    def result(self, leaves: list) -> Any:
-        """What the function returned, of the leaves that ``consuming`` returned."""
-        return jax.tree.unflatten(self._tree, leaves)
-
-
-def dispatch(objs: Sequence[Stateful], step: InPlace, commit: Callable[[list], Any], *args: Any) -> Any:
-    """``commit(step.consuming(*args))`` for a step that consumes the state of `objs`, safe against Ctrl-C at any moment.
-
-    Python delivers an interrupt between two bytecodes, which could fall after the call has consumed the old state and
-    before the new one is kept. ``list.extend(map(...))`` is one bytecode, and while a journal is open, the next look at
-    any of the objects finishes what was interrupted. `commit` takes the leaves, and may run twice.
-    """
-    box: list = []
-    journal = (box, commit)
-    for obj in objs:
-        obj._journal = journal
-    box.extend(map(step.consuming, *((arg,) for arg in args)))
-    result = commit(box[0])
-    box.clear()
-    for obj in objs:
-        obj._journal = None
-    return result
-
-
-# --- randomness and settable numbers ----------------------------------------------------------------------------------
-
-
-class Rng(NamedTuple):
-    """A stream of keys: the n-th is the n-th fold of one base key. Costs no dispatch to advance on the host.
-
-    Attributes
-    ----------
-    key : key[]
-        The base key, never used itself.
-    count : u32[]
-        How many keys were drawn.
-    """
-
-    key: Any
-    count: Any
-
-    @classmethod
-    def seeded(cls, seed: int | jax.Array) -> Rng:
-        """A fresh stream from an integer or a key (typed, or the older uint32[2])."""
-        if isinstance(seed, int):
-            return cls(jax.random.key(seed), np.zeros((), np.uint32))
-        return cls(as_key(seed), np.zeros((), np.uint32))
-
-    @property
-    def next_key(self) -> jax.Array:
-        """The key to use now, before :meth:`advanced`."""
-        return jax.random.fold_in(self.key, self.count)
-
-    def advanced(self) -> Rng:
-        if isinstance(self.count, np.ndarray):
-            return Rng(self.key, np.array((int(self.count) + 1) & 0xFFFFFFFF, np.uint32))
-        return Rng(self.key, self.count + np.uint32(1))
-
-
-def as_key(key: Any) -> jax.Array:
-    """A typed key, from a typed one or the older uint32[2]."""
-    return key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-
-
-def fresh_seed() -> int:
-    """A seed from the operating system, for objects that were given none."""
-    return int(np.random.SeedSequence().generate_state(1)[0] & 0x7FFFFFFF)
-
-
-def number_leaf(value: Any, name: str) -> np.ndarray:
-    """A settable number as a state leaf of one fixed dtype.
-
-    Raises
-    ------
-    TypeError
-        If `value` is not a real number.
-    """
-    if isinstance(value, bool) or not (isinstance(value, int | float) or getattr(value, "shape", None) == ()):
-        raise TypeError(f"{name}: expected a number, got {value!r}. Fix: pass a float.")
-    return np.asarray(value, jax.dtypes.canonicalize_dtype(float))
-
-
-class Number:
-    """Descriptor of a number that a user may set at any time: a leaf of the state under the attribute's name.
-
-    Outside a trace it reads as a Python float, inside as a jax scalar. Setting it never recompiles anything.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, obj: Stateful | None, owner: type | None = None) -> Any:
-        if obj is None:
-            return self
-        value = self._state_of(obj)[self._name]
-        return value if is_tracing() else float(value)
-
-    def _state_of(self, obj: Stateful) -> dict[str, Any]:
-        state = obj._peek()
-        if self._name not in state:
-            raise AttributeError(f"{type(obj).__name__} was made without {self._name}")
-        return state
-
-    def __set__(self, obj: Stateful, value: Any) -> None:
-        state = self._state_of(obj)
-        if isinstance(value, jax.core.Tracer):
-            new = jax.lax.convert_element_type(value, state[self._name].dtype)
-        else:
-            new = number_leaf(value, f"{type(obj).__name__}.{self._name}").astype(state[self._name].dtype)
-        obj._write({**state, self._name: new}, owned=obj._owned - {self._name})
-
-
-class Entry:
-    """Descriptor of a view on one entry of the state, under the attribute's name.
-
-    Setting it takes the same structure, shapes and dtypes, else a ``TypeError`` names the first leaf that differs.
-    """
-
-    def __init__(self, doc: str):
-        self.__doc__ = doc
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, obj: Stateful | None, owner: type | None = None) -> Any:
-        if obj is None:
-            return self
-        value = obj._peek()[self._name]
-        if current_frame() is None:
-            obj._owned -= {self._name}
-        return value
-
-    def __set__(self, obj: Stateful, new: Any) -> None:
-        state = obj._peek()
-        fitting = check_like(name_of(obj), {self._name: state[self._name]}, {self._name: new})
-        obj._write({**state, **fitting}, obj._owned - {self._name})
-
-
-def draw_key(obj: Stateful) -> jax.Array:
-    """The next key of an object's own stream, for the user."""
-    state = obj._peek()
-    obj._write({**state, "rng": state["rng"].advanced()}, obj._owned)
-    return state["rng"].next_key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._stateful import InPlace, Stateful, check_like, claim, dispatch, is_tracing, name_of
+from ._donation import InPlace, claim, dispatch
+from ._stateful import Stateful, check_like, is_tracing, name_of
 
 __all__ = ("FINITE", "OptimizerAttribute", "call_step", "fill_dead_rows", "gradient_step", "raise_not_finite")
 
@@ -77,11 +78,12 @@ def call_step(
     Parameters
     ----------
     objs : sequence of Stateful
-        All objects that take part.
+        All objects that take part, the updater last. Random numbers come from the stream of the updater, so those of
+        the others are not given to the step: an input that nothing uses still costs time.
     mutable : sequence of (int, tuple of str)
         Which entries of which of them the step replaces.
     step : InPlace
-        ``step(given, rest, *args) -> (new, ...)``: `given` holds the mutable entries, `rest` all states without them,
+        ``step(given, rest, *args) -> (new, ...)``: `given` holds the mutable entries, `rest` all else,
         `new` what to replace, in the order of `mutable`.
 
     Returns
@@ -94,10 +96,9 @@ def call_step(
         for i, entries in mutable:
             claim(objs[i], entries)
     states = [obj._peek() for obj in objs]
-    given, rest = [], list(states)
-    for i, entries in mutable:
-        rest[i] = dict(states[i])
-        given.append({name: rest[i].pop(name) for name in entries})
+    *others, own = states
+    rest = [{name: value for name, value in state.items() if name != "rng"} for state in others] + [dict(own)]
+    given = [{name: rest[i].pop(name) for name in entries} for i, entries in mutable]
 
     def keep(result: tuple) -> tuple:
         for (i, entries), new in zip(mutable, result[0], strict=True):
@@ -134,9 +135,9 @@ def raise_not_finite(owner: str, flag: Any, params: Any) -> None:
     where = "" if flags.size == 1 else f" for {bad.size} of {flags.size} seeds (first: {bad[0]})"
     path = jax.tree_util.keystr(jax.tree_util.tree_flatten_with_path(params)[0][position][0])
     raise RuntimeError(
-        f"{owner}: the gradient of params{path} was not finite (NaN or infinity){where}. "
-        "The parameters and the optimizer state were kept as they were before that update. Fix: look for a division by zero, a logarithm of zero or an "
-        "overflow in the forward pass and the rewards; clip gradients, or lower the learning rate."
+        f"{owner}: the gradient of params{path} was not finite (NaN or infinity){where}. The parameters and the "
+        "optimizer state were kept as they were before that update. Fix: look for a division by zero, a logarithm of "
+        "zero or an overflow in the forward pass and the rewards; clip gradients, or lower the learning rate."
     )
 
 

@@ -14,6 +14,8 @@ ROOT = Path(coax.__file__).parent
 FLOORS = [
     ["_errors", "_metrics"],
     ["_stateful", "typing"],
+    ["_donation", "_entries"],
+    ["_program"],
     ["_lifting"],
     ["utils"],
     ["_sharing"],

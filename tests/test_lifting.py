@@ -98,7 +98,9 @@ def test_scan_of_a_body_that_returns_nothing():
     assert int(counter.n) == 4
 
 
-@pytest.mark.parametrize(("length", "xs"), [(None, None), (3, np.zeros(4)), (None, (np.zeros(3), np.zeros(4))), (2, 1.0)])
+@pytest.mark.parametrize(
+    ("length", "xs"), [(None, None), (3, np.zeros(4)), (None, (np.zeros(3), np.zeros(4))), (2, 1.0)]
+)
 def test_scan_wants_one_length(length, xs):
     with pytest.raises(ValueError, match=r"scan: expected one length, got length=.* Fix: pass length="):
         coax.scan(lambda x=None: None, length, over=(), xs=xs)
@@ -423,7 +425,7 @@ def uncovered_child_of_init():
     "use", [uncovered_read, uncovered_change, uncovered_by_transform, uncovered_in_nested_jit, uncovered_child_of_init]
 )
 def test_an_object_that_is_not_covered_is_named(use):
-    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is used inside a lifted function that does not cover"):
+    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is used inside a lifted function"):
         use()
 
 
@@ -471,7 +473,7 @@ def test_reading_a_covered_object_inside_a_bare_transformation_is_fine(bare):
 @pytest.mark.parametrize("bare", BARE)
 def test_a_stateful_call_under_a_bare_transformation(bare):
     counter = Counter(name="b")
-    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is used under a bare jax .* Fix: use coax.jit, coax"):
+    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is used under a bare jax .* Fix: use coax.jit"):
         bare(counter.step)
     assert int(counter.n) == 0
 
@@ -498,11 +500,9 @@ def test_every_call_names_the_object_and_the_repair(call, around):
     q = coax.Q(linear, LAKE, random_seed=0)
     pi, updater = coax.EpsilonGreedy(q), sarsa(q)
     states = [obj.state for obj in (q, pi, updater)]
+    jit = jax.jit if around == "jax.jit" else coax.jit(over=Counter())
     with pytest.raises(coax._errors.StateError, match=r"(Q|EpsilonGreedy|Sarsa).* Fix: "):
-        if around == "jax.jit":
-            jax.jit(lambda: (call(q, pi, updater), None)[1])()
-        else:
-            coax.jit(lambda: (call(q, pi, updater), None)[1], over=Counter())()
+        jit(lambda: (call(q, pi, updater), None)[1])()
     after = [obj.state for obj in (q, pi, updater)]
     assert all(a is b for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(after), strict=True))
 
@@ -510,7 +510,7 @@ def test_every_call_names_the_object_and_the_repair(call, around):
 def test_changing_in_a_branch_what_only_the_function_around_covers():
     a, b = Counter(name="a"), Counter(name="b")
     f = coax.jit(lambda: coax.cond(jnp.array(True), b.step, lambda: jnp.int32(0), over=a), over=(a, b))
-    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is changed inside a coax.scan or coax.cond that may o"):
+    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is changed inside a coax.scan or coax.cond"):
         f()
 
 
@@ -623,11 +623,14 @@ def test_dropping_every_object_frees_the_rules_and_programs():
     updater = sarsa(q)
 
     def step():
-        pi(3)
-        return updater.update(batch())
+        pi(3)  # noqa: F821 - the name goes below, and so does this function
+        return updater.update(batch())  # noqa: F821
 
     lifted = coax.jit(step, over=(pi, updater))
-    lifted(), updater.update(batch()), pi(3), q(3), coax.scan(step, 3, over=(pi, updater))
+    lifted()
+    updater.update(batch())
+    pi(3), q(3)
+    coax.scan(step, 3, over=(pi, updater))
     states = coax.transform(step, over=(pi, updater)).init(KEY)
     refs = [weakref.ref(x) for x in (q, pi, updater, q.rule, pi.rule, updater.rule, step, func)]
     del q, pi, updater, step, lifted, func, states
@@ -701,7 +704,8 @@ def test_gradients_that_are_not_finite_are_found_in_mapped_states():
     rows = coax.reward_tracing.TransitionBatch(*(None if x is None else np.stack([x] * 3) for x in tb))
     rows.Rn = rewards
     _, new = jax.vmap(apply)(states, rows)
-    with pytest.raises(RuntimeError, match=r"Sarsa: the gradient of params\['linear'\]\['b'\] was not finite .* 2 of 3 seeds"):
+    text = r"Sarsa: the gradient of params\['linear'\]\['b'\] was not finite .* 2 of 3 seeds"
+    with pytest.raises(RuntimeError, match=text):
         coax.check(new)
     w, before = (np.array(s[q]["params"]["linear"]["w"]) for s in (new, states))
     np.testing.assert_array_equal(w[1:], before[1:])

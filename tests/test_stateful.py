@@ -12,7 +12,9 @@ import optax
 import pytest
 
 import coax
-from coax._stateful import Rng, collect, owned_copy
+from coax._donation import owned_copy
+from coax._entries import Rng
+from coax._stateful import collect
 from tests.counter import Counter, Pair
 
 

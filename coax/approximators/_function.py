@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._stateful import Entry, Rng, Stateful, check_like, draw_key, fresh_seed, is_tracing
+from .._entries import Entry, Rng, draw_key, fresh_seed
+from .._stateful import Stateful, check_like, is_tracing
 from ..utils import make_cast
 from ..value_transforms import ValueTransform
 from ._preprocessing import prepare

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._stateful import Rng, Stateful, fresh_seed, is_tracing
+from .._entries import Rng, fresh_seed
+from .._stateful import Stateful, is_tracing
 from ..utils import make_cast
 from ._checks import check_space
 
@@ -57,9 +58,9 @@ def uniform_sample(space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...]
         parts = dict(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else dict(space.spaces)
         keys = jax.random.split(key, len(parts))
         drawn = {name: uniform_sample(part, k, lead) for (name, part), k in zip(parts.items(), keys, strict=True)}
-        x = {name: pair[0] for name, pair in drawn.items()}
+        found = {name: pair[0] for name, pair in drawn.items()}
         logp = sum((pair[1] for pair in drawn.values()), jnp.zeros(lead))
-        return tuple(x.values()) if isinstance(space, spaces.Tuple) else x, logp
+        return tuple(found.values()) if isinstance(space, spaces.Tuple) else found, logp
     raise TypeError(
         f"RandomPolicy: expected Discrete, MultiDiscrete, MultiBinary, Box, Tuple or Dict actions, got {space}. "
         "Fix: wrap the environment so that its actions are of these kinds."

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._entries import Rng
 from .._sharing import Rule
-from .._stateful import Rng
 from ..utils import safe_sample
 from ..value_transforms import ValueTransform
 from ._checks import STATE, STATE_ACTION

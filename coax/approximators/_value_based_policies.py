@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._entries import Number, Rng, draw_key, number_leaf
 from .._sharing import Rule
-from .._stateful import Number, Rng, Stateful, check_like, draw_key, is_tracing, number_leaf
+from .._stateful import Stateful, check_like, is_tracing
 from ..proba_dists import CategoricalDist
 from ..proba_dists._categorical import log_proba_of_index, sample_index
-from ..typing import AbstractPolicy, AbstractQ
-from ..utils import argmax
+from ..typing import AbstractPolicy
+from ..utils import argmax, is_qfunction
 from ._function import like_input
 
 __all__ = ("BoltzmannPolicy", "EpsilonGreedy", "boltzmann_logits", "epsilon_greedy_logits")
@@ -125,16 +126,15 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
 
     def _set_up(self, q: Any, logits: Callable, name: str, value: Any) -> None:
         owner = type(self).__name__
-        if not isinstance(q, AbstractQ):
+        if not is_qfunction(q):
             raise TypeError(f"{owner}: expected a q-function, got {type(q).__name__}. Fix: pass a coax.Q.")
-        self._q: Any = q
-        if not isinstance(self._q.action_space, gymnasium.spaces.Discrete):
-            raise TypeError(
-                f"{owner}: expected a q-function of Discrete actions, got {self._q.action_space}. Fix: use a coax.Policy."
-            )
-        self.rule = ValueBasedRule.shared(logits, name, self._q.rule)
-        self.proba_dist = CategoricalDist(self._q.action_space)
-        self._write({name: number_leaf(value, f"{owner}.{name}"), "rng": Rng.seeded(self._q._child_seed())})
+        self._q = q
+        space = q.action_space
+        if not isinstance(space, gymnasium.spaces.Discrete):
+            raise TypeError(f"{owner}: expected a q-function of Discrete actions, got {space}. Fix: use a coax.Policy.")
+        self.rule = ValueBasedRule.shared(logits, name, q.rule)
+        self.proba_dist = CategoricalDist(space)
+        self._write({name: number_leaf(value, f"{owner}.{name}"), "rng": Rng.seeded(q._child_seed())})
 
     @property
     def q(self) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._stateful import Number, Stateful, number_leaf
+from .._entries import Number, number_leaf
+from .._stateful import Stateful
 from ..typing import AbstractPolicy, AbstractStochastic
 
 __all__ = ("Regularizer",)

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._entries import Entry, Rng, draw_key
 from .._metrics import Metrics
-from .._stateful import Entry, Rng, Stateful, collect, draw_key, is_tracing
+from .._stateful import Stateful, collect, is_tracing
 from .._updater import FINITE, OptimizerAttribute, as_optimizer, call_step, raise_not_finite
 from ..approximators import Function, Plan, host_only, prepare
 from ..regularizers import Regularizer
@@ -273,5 +274,6 @@ def check_kind(updater: Any, argument: str, value: Any, kind: type, repair: str)
     if not isinstance(value, kind):
         noun = kind.__name__.removeprefix("Abstract")
         raise TypeError(
-            f"{type(updater).__name__}: expected {argument} to be a {noun}, got {type(value).__name__}. Fix: pass {repair}."
+            f"{type(updater).__name__}: expected {argument} to be a {noun}, got {type(value).__name__}. "
+            f"Fix: pass {repair}."
         )

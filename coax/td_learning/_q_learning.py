@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-from .._stateful import Number, number_leaf
+from .._entries import Number, number_leaf
 from ..typing import AbstractPolicy, AbstractQ
 from ._backups import (
     double_backup,

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from .._donation import InPlace
 from .._metrics import Metrics
 from .._sharing import Rule
-from .._stateful import InPlace
 from .._updater import fill_dead_rows, gradient_step, merge
 from ..approximators import Plan
 from ..utils import get_grads_diagnostics

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._stateful import HostStateful, fresh_seed
+from .._entries import fresh_seed
+from .._stateful import HostStateful
 from ._generators import generator_from_array, generator_to_array
 
 __all__ = ("OrnsteinUhlenbeckNoise",)

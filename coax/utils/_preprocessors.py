@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import Space, spaces
 
-from .._stateful import fresh_seed
+from .._entries import fresh_seed
 from ._sampling import safe_sample
 from ._spaces import leaf_shape, unsupported
 

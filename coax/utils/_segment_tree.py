@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._stateful import fresh_seed
+from .._entries import fresh_seed
 
 __all__ = ("MaxTree", "MinTree", "SegmentTree", "SumTree")
 

@@ -1,0 +1,130 @@
+"""What entries of a state can be: streams of random keys, numbers that a user may set, views under old names."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ._stateful import Stateful, check_like, current_frame, is_tracing, name_of
+
+__all__ = ("Entry", "Number", "Rng", "as_key", "draw_key", "fresh_seed", "number_leaf")
+
+
+class Rng(NamedTuple):
+    """A stream of keys: the n-th is the n-th fold of one base key. Costs no dispatch to advance on the host.
+
+    Attributes
+    ----------
+    key : key[]
+        The base key, never used itself.
+    count : u32[]
+        How many keys were drawn.
+    """
+
+    key: Any
+    count: Any
+
+    @classmethod
+    def seeded(cls, seed: int | jax.Array) -> Rng:
+        """A fresh stream from an integer or a key (typed, or the older uint32[2])."""
+        if isinstance(seed, int):
+            return cls(jax.random.key(seed), np.zeros((), np.uint32))
+        return cls(as_key(seed), np.zeros((), np.uint32))
+
+    @property
+    def next_key(self) -> jax.Array:
+        """The key to use now, before :meth:`advanced`."""
+        return jax.random.fold_in(self.key, self.count)
+
+    def advanced(self) -> Rng:
+        if isinstance(self.count, np.ndarray):
+            return Rng(self.key, np.array((int(self.count) + 1) & 0xFFFFFFFF, np.uint32))
+        return Rng(self.key, self.count + np.uint32(1))
+
+
+def as_key(key: Any) -> jax.Array:
+    """A typed key, from a typed one or the older uint32[2]."""
+    return key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+
+
+def fresh_seed() -> int:
+    """A seed from the operating system, for objects that were given none."""
+    return int(np.random.SeedSequence().generate_state(1)[0] & 0x7FFFFFFF)
+
+
+def number_leaf(value: Any, name: str) -> np.ndarray:
+    """A settable number as a state leaf of one fixed dtype.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not a real number.
+    """
+    if isinstance(value, bool) or not (isinstance(value, int | float) or getattr(value, "shape", None) == ()):
+        raise TypeError(f"{name}: expected a number, got {value!r}. Fix: pass a float.")
+    return np.asarray(value, jax.dtypes.canonicalize_dtype(float))
+
+
+class Number:
+    """Descriptor of a number that a user may set at any time: a leaf of the state under the attribute's name.
+
+    Outside a trace it reads as a Python float, inside as a jax scalar. Setting it never recompiles anything.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, obj: Stateful | None, owner: type | None = None) -> Any:
+        if obj is None:
+            return self
+        value = self._state_of(obj)[self._name]
+        return value if is_tracing() else float(value)
+
+    def _state_of(self, obj: Stateful) -> dict[str, Any]:
+        state = obj._peek()
+        if self._name not in state:
+            raise AttributeError(f"{type(obj).__name__} was made without {self._name}")
+        return state
+
+    def __set__(self, obj: Stateful, value: Any) -> None:
+        state = self._state_of(obj)
+        if isinstance(value, jax.core.Tracer):
+            new: Any = jax.lax.convert_element_type(value, state[self._name].dtype)
+        else:
+            new = number_leaf(value, f"{type(obj).__name__}.{self._name}").astype(state[self._name].dtype)
+        obj._write({**state, self._name: new}, owned=obj._owned - {self._name})
+
+
+class Entry:
+    """Descriptor of a view on one entry of the state, under the attribute's name.
+
+    Setting it takes the same structure, shapes and dtypes, else a ``TypeError`` names the first leaf that differs.
+    """
+
+    def __init__(self, doc: str):
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, obj: Stateful | None, owner: type | None = None) -> Any:
+        if obj is None:
+            return self
+        value = obj._peek()[self._name]
+        if current_frame() is None:
+            obj._owned -= {self._name}
+        return value
+
+    def __set__(self, obj: Stateful, new: Any) -> None:
+        state = obj._peek()
+        fitting = check_like(name_of(obj), {self._name: state[self._name]}, {self._name: new})
+        obj._write({**state, **fitting}, obj._owned - {self._name})
+
+
+def draw_key(obj: Stateful) -> jax.Array:
+    """The next key of an object's own stream, for the user."""
+    state = obj._peek()
+    obj._write({**state, "rng": state["rng"].advanced()}, obj._owned)
+    return state["rng"].next_key

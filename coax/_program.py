@@ -1,0 +1,140 @@
+"""Programs: a function of objects recorded once, and what it does to the states it was given."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+
+from ._donation import InPlace
+from ._stateful import Frame, Stateful, opened
+
+__all__ = ("Compiled", "Program", "compile_program", "record", "run", "write_leaves")
+
+
+class Program(NamedTuple):
+    """A function recorded once, and what it does to the state leaves it was given."""
+
+    closed: ClosedJaxpr
+    out_tree: Any
+    changed: tuple[int, ...]  # positions of state leaves that come out different
+    fresh: frozenset[int]  # those that come out in a buffer of their own
+
+    def __call__(self, state_leaves: Sequence, other_leaves: Sequence) -> tuple[list, list]:
+        """The changed state leaves, and the leaves of what the function returns."""
+        flat = jaxpr_as_fun(self.closed)(*state_leaves, *other_leaves)
+        n = len(state_leaves)
+        return [flat[i] for i in self.changed], flat[n:]
+
+
+def record(
+    fun: Callable,
+    objs: Sequence[Stateful],
+    states: Sequence,
+    args: Sequence,
+    kwargs: Mapping,
+    parent: Frame | None = None,
+) -> Program:
+    n = len(jax.tree.leaves(states))
+    leaves, tree = jax.tree.flatten((states, args, kwargs))
+    out_tree = None
+
+    def flat(*leaves: Any) -> list:
+        nonlocal out_tree
+        states, args, kwargs = jax.tree.unflatten(tree, leaves)
+        out, new = run(fun, objs, states, args, kwargs, parent)
+        out_leaves, out_tree = jax.tree.flatten(out)
+        return [*jax.tree.leaves(new), *out_leaves]
+
+    closed = jax.make_jaxpr(flat)(*leaves)
+    ins, outs = closed.jaxpr.invars, closed.jaxpr.outvars
+    changed = tuple(i for i in range(n) if outs[i] is not ins[i])
+    given = {id(var) for var in (*ins, *closed.jaxpr.constvars)}
+    counts: dict[int, int] = {}
+    for var in outs:
+        counts[id(var)] = counts.get(id(var), 0) + 1
+    fresh = frozenset(
+        i for i in changed if not isinstance(outs[i], Literal) and id(outs[i]) not in given and counts[id(outs[i])] == 1
+    )
+    return Program(closed, out_tree, changed, fresh)
+
+
+def _calls_back(jaxpr: Any) -> bool:
+    """Whether a program calls into Python, which may raise after its arguments were consumed."""
+    if hasattr(jaxpr, "eqns"):  # a closed one has them too; since jax 0.12 there is no other kind
+        return any("callback" in e.primitive.name or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
+    return isinstance(jaxpr, list | tuple) and any(map(_calls_back, jaxpr))
+
+
+def write_leaves(objs: Sequence[Stateful], states: Sequence, changes: Mapping[int, Any]) -> None:
+    """Put changed leaves, by their position in the flattened states, into the current frame."""
+    start = 0
+    for obj, state in zip(objs, states, strict=True):
+        leaves, tree = jax.tree.flatten(state)
+        mine = [changes.get(start + i, leaf) for i, leaf in enumerate(leaves)]
+        if any(start + i in changes for i in range(len(leaves))):
+            obj._write(jax.tree.unflatten(tree, mine))
+        start += len(leaves)
+
+
+def run(
+    fun: Callable,
+    objs: Sequence[Stateful],
+    states: Sequence,
+    args: Sequence,
+    kwargs: Mapping,
+    parent: Frame | None = None,
+) -> tuple[Any, list]:
+    """Call `fun` with `states` laid over `objs`; what it returns, and the states it leaves."""
+    with opened(Frame(dict(zip(objs, states, strict=True)), parent)) as frame:
+        out = fun(*args, **kwargs)
+    return out, [frame.states[obj] for obj in objs]
+
+
+class Compiled(NamedTuple):
+    call: InPlace  # (donated leaves, other leaves) -> (changed leaves, output leaves)
+    program: Program
+    donated: tuple[int, ...]
+    kept: tuple[int, ...]
+    places: list[tuple[int, Any]]
+    owners: tuple[tuple[int, Any, bool], ...]  # (object, entry of its state, whether it is its sole owner afterwards)
+
+
+def compile_program(
+    fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping
+) -> Compiled:
+    program = record(fun, objs, states, args, kwargs)
+    donated = () if _calls_back(program.closed) else program.changed
+    kept = tuple(i for i in range(len(jax.tree.leaves(states))) if i not in set(donated))
+
+    def call(given: list, others: list, arg_leaves: list) -> tuple[list, list]:
+        leaves = dict(zip((*donated, *kept), (*given, *others), strict=True))
+        return program([leaves[i] for i in range(len(leaves))], arg_leaves)
+
+    places = _places(states)
+    return Compiled(InPlace(call), program, donated, kept, places, _owners(places, program))
+
+
+def _places(states: Sequence) -> list[tuple[int, Any]]:
+    """For each state leaf: the position of its object, and the top-level entry of that object's state."""
+    places: list[tuple[int, Any]] = []
+    for i, state in enumerate(states):
+        parts = sorted(state.items()) if isinstance(state, dict) else [(None, state)]
+        places += [(i, name) for name, part in parts for _ in jax.tree.leaves(part)]
+    return places
+
+
+def _owners(places: Sequence[tuple[int, Any]], program: Program) -> tuple[tuple[int, Any, bool], ...]:
+    """Entries whose ownership a call decides: ``(object, entry, whether it is the sole owner afterwards)``."""
+    outs = collections.Counter(map(id, program.closed.jaxpr.outvars))
+    sole: dict[tuple[int, Any], bool] = {}
+    whole: dict[tuple[int, Any], bool] = {}
+    for i, place in enumerate(places):
+        changed = i in program.changed
+        mine = i in program.fresh if changed else outs[id(program.closed.jaxpr.invars[i])] == 1
+        sole[place] = sole.get(place, True) and mine
+        whole[place] = whole.get(place, True) and changed
+    return tuple((*place, sole[place]) for place in sole if whole[place] or not sole[place])
