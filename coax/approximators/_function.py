@@ -119,7 +119,7 @@ class Function(Stateful):
         old, new = ({name: state[name] for name in ("params", "function_state")} for state in (mine, theirs))
         if jax.tree.structure(old) != jax.tree.structure(new):  # type: ignore[operator]
             check_like(type(self).__name__, old, new)
-        moved = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float32(tau))
+        moved = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float64(tau))
         self._write({**mine, **moved})
 
     # --- data in and out
