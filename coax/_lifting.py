@@ -257,15 +257,21 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
     if compiled is None:
         compiled = cache[key] = compile_program(fun, objs, states, args, kwargs)
 
+    leaves, tree = jax.tree.flatten(states)
+
     def keep(result: tuple) -> Any:
-        write_leaves(objs, states, dict(zip(compiled.program.changed, result[0], strict=True)))
-        if not tracing:
-            for i, entry, sole in compiled.owners:
-                owned = objs[i]._owned
-                objs[i]._owned = owned | {entry} if sole else owned - {entry}
+        new_leaves = list(leaves)
+        for i, leaf in zip(compiled.program.changed, result[0], strict=True):
+            new_leaves[i] = leaf
+        new = jax.tree.unflatten(tree, new_leaves)
+        for i, change in compiled.changes.items():
+            owned = (objs[i]._owned | change.gained) - change.lost
+            if change.replaced:
+                objs[i]._write(new[i], owned)
+            elif not tracing:
+                objs[i]._owned = owned
         return jax.tree.unflatten(compiled.program.out_tree, result[1])
 
-    leaves = jax.tree.leaves(states)
     kept = [leaves[i] for i in compiled.kept]
     if tracing:
         return keep(compiled.call.pure([leaves[i] for i in compiled.donated], kept, arg_leaves))
@@ -275,17 +281,16 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
 
 def _claimed(objs: Sequence[Stateful], compiled: Compiled, leaves: Sequence) -> list:
     """The leaves to donate, copied first where somebody else may hold them."""
-    given = []
-    for i in compiled.donated:
-        owner, entry = compiled.places[i]
-        given.append(leaves[i] if entry in objs[owner]._owned else owned_copy(leaves[i]))
-    return given
+    if all(objs[i]._owned.issuperset(change.replaced) for i, change in compiled.changes.items()):
+        return [leaves[i] for i in compiled.donated]
+    owned = [compiled.places[i][1] in objs[compiled.places[i][0]]._owned for i in compiled.donated]
+    return [leaves[i] if mine else owned_copy(leaves[i]) for i, mine in zip(compiled.donated, owned, strict=True)]
 
 
 def _signature(leaf: Any) -> Any:
     """What a compiled program depends on in an argument."""
     dtype = getattr(leaf, "dtype", None)
-    return type(leaf) if dtype is None else (np.shape(leaf), dtype, getattr(leaf, "weak_type", False))
+    return type(leaf) if dtype is None else (leaf.shape, dtype, getattr(leaf, "weak_type", False))
 
 
 # --- scan and cond ----------------------------------------------------------------------------------------------------

@@ -94,13 +94,21 @@ def run(
     return out, [frame.states[obj] for obj in objs]
 
 
+class Change(NamedTuple):
+    """What a program does to the state of one object, by top-level entries."""
+
+    replaced: frozenset  # have leaves that come out different
+    gained: frozenset  # the object is their sole owner afterwards
+    lost: frozenset  # it is not
+
+
 class Compiled(NamedTuple):
     call: InPlace  # (donated leaves, other leaves) -> (changed leaves, output leaves)
     program: Program
     donated: tuple[int, ...]
     kept: tuple[int, ...]
-    places: list[tuple[int, Any]]
-    owners: tuple[tuple[int, Any, bool], ...]  # (object, entry of its state, whether it is its sole owner afterwards)
+    places: list[tuple[int, Any]]  # for each state leaf: its object, and the top-level entry of that object's state
+    changes: dict[int, Change]  # by object
 
 
 def compile_program(
@@ -115,11 +123,10 @@ def compile_program(
         return program([leaves[i] for i in range(len(leaves))], arg_leaves)
 
     places = _places(states)
-    return Compiled(InPlace(call), program, donated, kept, places, _owners(places, program))
+    return Compiled(InPlace(call), program, donated, kept, places, _changes(places, program))
 
 
 def _places(states: Sequence) -> list[tuple[int, Any]]:
-    """For each state leaf: the position of its object, and the top-level entry of that object's state."""
     places: list[tuple[int, Any]] = []
     for i, state in enumerate(states):
         parts = sorted(state.items()) if isinstance(state, dict) else [(None, state)]
@@ -127,14 +134,19 @@ def _places(states: Sequence) -> list[tuple[int, Any]]:
     return places
 
 
-def _owners(places: Sequence[tuple[int, Any]], program: Program) -> tuple[tuple[int, Any, bool], ...]:
-    """Entries whose ownership a call decides: ``(object, entry, whether it is the sole owner afterwards)``."""
+def _changes(places: Sequence[tuple[int, Any]], program: Program) -> dict[int, Change]:
+    """The changes of those objects for which there is any."""
     outs = collections.Counter(map(id, program.closed.jaxpr.outvars))
-    sole: dict[tuple[int, Any], bool] = {}
-    whole: dict[tuple[int, Any], bool] = {}
+    replaced: set = set()
+    kept: set = set()
+    shared: set = set()
     for i, place in enumerate(places):
         changed = i in program.changed
-        mine = i in program.fresh if changed else outs[id(program.closed.jaxpr.invars[i])] == 1
-        sole[place] = sole.get(place, True) and mine
-        whole[place] = whole.get(place, True) and changed
-    return tuple((*place, sole[place]) for place in sole if whole[place] or not sole[place])
+        (replaced if changed else kept).add(place)
+        if i not in program.fresh if changed else outs[id(program.closed.jaxpr.invars[i])] != 1:
+            shared.add(place)
+    parts = replaced, replaced - kept - shared, shared
+    return {
+        obj: Change(*(frozenset(entry for i, entry in part if i == obj) for part in parts))
+        for obj in sorted({i for i, _ in replaced | shared})
+    }

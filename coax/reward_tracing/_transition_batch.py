@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy as _copy
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -179,7 +180,7 @@ class TransitionBatch:
         return dict(self.items())
 
     def __iter__(self) -> Iterator[Any]:
-        return (value for _, value in self.items())
+        return iter(_fields(self))
 
     def __getitem__(self, index: int | slice) -> Any:
         return tuple(self)[index]
@@ -200,6 +201,9 @@ MISSING_S_NEXT = (
 )
 
 
+_fields = operator.attrgetter(*TransitionBatch.__slots__)
+
+
 def _flatten(tb: TransitionBatch) -> tuple[list[tuple[Any, Any]], None]:
     return [(jax.tree_util.GetAttrKey(name), value) for name, value in tb.items()], None
 
@@ -212,7 +216,7 @@ def _unflatten(_: None, children: Any) -> TransitionBatch:
     return tb
 
 
-jax.tree_util.register_pytree_with_keys(TransitionBatch, _flatten, _unflatten, lambda tb: (tuple(tb), None))
+jax.tree_util.register_pytree_with_keys(TransitionBatch, _flatten, _unflatten, lambda tb: (_fields(tb), None))
 
 
 def _ones_like(rn: Any) -> np.ndarray:

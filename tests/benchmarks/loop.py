@@ -51,7 +51,7 @@ def acting(policy_class, explore):
     def other():
         nonlocal count
         count += 1
-        return int(act(params, number, key, np.uint32(count), s))
+        return np.asarray(act(params, number, key, np.uint32(count), s)).item()
 
     return lambda: pi(s), other
 
@@ -181,7 +181,7 @@ def frozen_lake_step_by_hand():
     def step():
         nonlocal s, params, optimizer_state, count, reports
         count += 1
-        a = int(act(params, temperature, key, np.uint32(count), np.int64(s)))
+        a = np.asarray(act(params, temperature, key, np.uint32(count), np.int64(s))).item()
         s_next, r, terminated, truncated, _ = env.step(a)
         Rn, In = np.array([[r], [0.0 if terminated else 0.9]], np.float32)
         batch = (np.array([s]), np.array([a]), Rn, In, np.array([s_next]), weight)
@@ -240,7 +240,7 @@ def dqn_step_by_hand(donate):
     def step():
         nonlocal s, params, optimizer_state, target, count
         count += 1
-        a = int(act(params, epsilon, key, np.uint32(count), s))
+        a = np.asarray(act(params, epsilon, key, np.uint32(count), s)).item()
         s_next, r, terminated, truncated, _ = env.step(a)
         ring.add(s, a, r, 0.0 if terminated else GAMMA, s_next)
         params, optimizer_state, target, _ = update(params, optimizer_state, target, (*ring.sample(32), weights))
