@@ -53,6 +53,7 @@ class TDLearning(Stateful):
 
     _uses_a = True
     _uses_a_next = False
+    _reports_targ = False
 
     optimizer = OptimizerAttribute()
     optimizer_state = Entry("The state of the optimizer.")
@@ -116,6 +117,7 @@ class TDLearning(Stateful):
             loss_function=self._loss_function,
             optimizer=self._optimizer,
             clip_weights=self._clip_weights,
+            reports_targ=self._reports_targ,
             **plans,  # type: ignore[arg-type]
         )
         self.rule = TDRule.shared(self._wiring)
@@ -165,8 +167,8 @@ class TDLearning(Stateful):
         Returns
         -------
         metrics : Metrics
-            ``<class>/loss``, ``/td_error`` (weighted mean), ``/grads_max``, ``/grads_norm``, and what a regularizer
-            reports.
+            ``<class>/loss``, ``/td_error`` (weighted mean), ``/grads_max``, ``/grads_norm``, what a regularizer
+            reports, and ``/td_error_targ`` where :attr:`report_td_error_targ` asks for it.
         td_error : f32[B]
             Only with `return_td_error`.
 
@@ -216,6 +218,22 @@ class TDLearning(Stateful):
     def policy_regularizer(self) -> Any:
         """The regularizer of the value that is bootstrapped from, or None: compiled in."""
         return self._policy_regularizer
+
+    @property
+    def report_td_error_targ(self) -> bool:
+        """Whether the metrics hold ``<class>/td_error_targ``, by default not.
+
+        It is the weighted mean of what the TD errors of the target network would be, in the scale and with the sign of
+        ``td_error``, and takes one more forward pass of that network. Where the target looks at what learns, it is
+        ``td_error`` and takes nothing.
+        """
+        return self._reports_targ
+
+    @report_td_error_targ.setter
+    def report_td_error_targ(self, new: bool) -> None:
+        self._reports_targ = bool(new)
+        self._version += 1
+        self._wire()
 
     @property
     def rng(self) -> jax.Array:

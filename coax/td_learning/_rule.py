@@ -62,6 +62,8 @@ class Wiring(NamedTuple):
     loss_function : callable
     optimizer : optax.GradientTransformation
     clip_weights : (float, float) or None
+    reports_targ : bool
+        Whether the metrics hold the TD error of what the target looks at.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Wiring(NamedTuple):
     loss_function: Callable
     optimizer: optax.GradientTransformation
     clip_weights: tuple[float, float] | None
+    reports_targ: bool
 
     @property
     def mutable(self) -> tuple[tuple[int, tuple[str, ...]], ...]:
@@ -175,6 +178,11 @@ class TDRule(Rule):
             "td_error": self._mean(jnp.mean(weights.w * td_error), weights),
             **get_grads_diagnostics(grads, key_prefix="grads_"),
         }
+        if w.reports_targ:
+            td_error_targ = (
+                td_error if w.targ == w.main else self._errors(target, self._targ(states, batch, key), weights)
+            )
+            mine["td_error_targ"] = self._mean(jnp.mean(weights.w * td_error_targ), weights)
         return grads, function_state, {f"{w.name}/{name}": x for name, x in {**mine, **report}.items()}, td_error
 
     def _predict(self, params: Any, function_state: Any, batch: Batch, key: Any, weights: Weights) -> tuple[Any, Any]:
@@ -183,6 +191,12 @@ class TDRule(Rule):
         out, new = rule.at(params, function_state, own, batch.S, batch.A, is_training=True, live=weights.live)
         some = weights.live.any()
         return out, jax.tree.map(lambda a, b: jnp.where(some, a, b), new, function_state)
+
+    def _targ(self, states: list, batch: Batch, key: Any) -> Any:
+        """What the target looks at says of the present, in the space of the main function's output."""
+        w = self.wiring
+        value = w.targ.bind(states, key).value(batch.S, batch.A)
+        return w.head.bootstrap(jnp.zeros_like(batch.Rn), jnp.ones_like(batch.In), value, w.main.rule.value_transform)
 
     def _errors(self, target: Any, out: Any, weights: Weights) -> jax.Array:
         """Minus the gradient of the unweighted loss per sample: target minus output for the squared loss."""

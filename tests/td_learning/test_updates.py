@@ -179,6 +179,32 @@ def test_many_updates(how):
         np.testing.assert_allclose(ref.weights_of(q_targ), w_targ, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["QLearning", "SimpleTD"])
+@pytest.mark.parametrize("how", ["python", "compiled"])
+def test_the_td_error_of_the_target_network(kind, how):
+    """The same target, compared with what the target network says of S and A."""
+    make, func = (coax.V, ref.state_value) if kind == "SimpleTD" else (coax.Q, ref.type2)
+    q, q_targ = (make(func, ref.ENV, value_transform=LOG, random_seed=seed) for seed in (1, 2))
+    updater = updater_of(kind, q, q_targ, optimizer=optax.sgd(0.0))
+    update = updater.update if how == "python" else coax.jit(lambda tb: updater.update(tb), over=updater)
+    tb = ref.batch(W=np.where(np.arange(ref.B) == 2, 0, WEIGHTS).astype(np.float32))
+    w, w_targ = ref.weights_of(q), ref.weights_of(q_targ)
+    v_next = ref.bootstrap_value(kind, w, w_targ, tb, ref.exp_transform)
+    want = ref.update(w_targ, tb, v_next, "huber", ref.log_transform)["metrics"]["td_error"]
+    assert f"{kind}/td_error_targ" not in update(tb)
+    updater.report_td_error_targ = True
+    np.testing.assert_allclose(update(tb)[f"{kind}/td_error_targ"], want, rtol=1e-4, atol=1e-5)
+    updater.report_td_error_targ = False
+    assert f"{kind}/td_error_targ" not in update(tb)
+
+
+def test_the_target_network_may_be_the_function_itself():
+    updater = QLearning(coax.Q(ref.type2, ref.ENV))
+    updater.report_td_error_targ = True
+    metrics = updater.update(ref.batch())
+    assert metrics["QLearning/td_error_targ"] == metrics["QLearning/td_error"] != 0
+
+
 def test_the_default_optimizer_is_adam():
     # the first step of Adam is the learning rate times the sign of the gradient
     q = coax.Q(ref.type2, ref.ENV, random_seed=1)
