@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -74,8 +74,10 @@ class MetricMeans:
         fetched = jax.device_get(values)
         del self._unread[:n]
         for T, keys, row in zip(steps, names, fetched, strict=True):
-            for name, value in row.items() if isinstance(row, Metrics) else zip(keys, row, strict=True):
-                total, count = float(np.sum(value, dtype=np.float64)), int(np.size(value))
+            for name, value in _on_host(row) if isinstance(row, Metrics) else zip(keys, row, strict=True):
+                total, count = value, 1
+                if type(value) is not float:
+                    total, count = float(np.sum(value, dtype=np.float64)), int(np.size(value))
                 old_total, old_count = self._sums.get(name, (0.0, 0))
                 self._sums[name] = (old_total + total, old_count + count)
                 if each is not None and count:
@@ -105,6 +107,15 @@ class MetricMeans:
         new = MetricMeans(self._fold_at, self._wait_at)
         new._sums, new._unread, new.shown = dict(self._sums), list(self._unread), self.shown
         return new
+
+
+def _on_host(metrics: Metrics) -> Iterable[tuple[str, Any]]:
+    """Names and values of metrics that were fetched; scalars come out as Python floats, all at once."""
+    arrays, names = metrics.tree_flatten()
+    found: dict[str, Any] = {}
+    for part, array in zip(names, arrays, strict=True):
+        found.update(zip(part, array.tolist() if array.ndim == 1 else np.moveaxis(array, -1, 0), strict=True))
+    return found.items()
 
 
 def _checked_values(metrics: Any) -> list[Any]:
