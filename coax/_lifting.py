@@ -26,6 +26,7 @@ from ._stateful import (
     is_tracing,
     name_of,
     opened,
+    states_of,
 )
 
 __all__ = ("States", "Transformed", "check", "cond", "jit", "scan", "transform")
@@ -249,7 +250,7 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
     if not tracing:
         for obj in objs:
             obj._poll()
-    states = [obj._peek() for obj in objs]
+    states = states_of(objs)
     arg_leaves, arg_tree = jax.tree.flatten((args, kwargs))
     versions = tuple([obj._version for obj in objs])
     key = (arg_tree, tuple(map(_signature, arg_leaves)), versions, jax.config.read("jax_enable_x64"))
@@ -371,7 +372,7 @@ def _kept_programs(step: Callable, objs: Sequence[Stateful], length: int) -> dic
 
 def _scan_in_frame(step: Callable, length: int, objs: Sequence[Stateful], xs: Any) -> Any:
     frame = current_frame()
-    states = [obj._peek() for obj in objs]
+    states = states_of(objs)
     first = () if xs is None else (jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x), xs),)
     program = record(step, objs, jax.tree.map(_abstract, states), first, {}, frame)
     leaves = jax.tree.leaves(states)
@@ -415,7 +416,7 @@ def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *ar
         return true_fun(*args) if bool(pred) else false_fun(*args)
     objs = _device_objects(over)
     frame = current_frame()
-    states = [obj._peek() for obj in objs]
+    states = states_of(objs)
     abstract = jax.tree.map(_abstract, states)
     branches = [record(fun, objs, abstract, args, {}, frame) for fun in (true_fun, false_fun)]
     if branches[0].out_tree != branches[1].out_tree:

@@ -295,6 +295,16 @@ def host_error(obj: HostStateful, what: str = "") -> StateError:
     )
 
 
+def states_of(objs: Sequence[Stateful]) -> list[Any]:
+    """The states of several objects, for reading here and now: one look at where this is, instead of one for each."""
+    if is_tracing():
+        return [obj._peek() for obj in objs]
+    for obj in objs:
+        if obj._journal is not None:
+            obj._settle()
+    return [obj._state for obj in objs]
+
+
 def collect(over: Stateful | Iterable[Stateful]) -> tuple[Stateful, ...]:
     """The given objects and all they refer to, each once, children first.
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from ._donation import InPlace, claim, dispatch
-from ._stateful import Stateful, check_like, is_tracing, name_of
+from ._stateful import Stateful, check_like, is_tracing, name_of, states_of
 
 __all__ = ("FINITE", "OptimizerAttribute", "call_step", "fill_dead_rows", "gradient_step", "raise_not_finite")
 
@@ -95,7 +95,7 @@ def call_step(
     if not tracing:
         for i, entries in mutable:
             claim(objs[i], entries)
-    states = [obj._peek() for obj in objs]
+    states = states_of(objs)
     *others, own = states
     rest = [{name: value for name, value in state.items() if name != "rng"} for state in others] + [dict(own)]
     given = [{name: rest[i].pop(name) for name in entries} for i, entries in mutable]

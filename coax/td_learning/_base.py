@@ -10,7 +10,7 @@ import numpy as np
 
 from .._entries import Entry, Rng, draw_key
 from .._metrics import Metrics
-from .._stateful import Stateful, collect, is_tracing
+from .._stateful import Stateful, collect, is_tracing, states_of
 from .._updater import FINITE, OptimizerAttribute, as_optimizer, call_step, raise_not_finite
 from ..approximators import Function, Plan, host_only, prepare
 from ..regularizers import Regularizer
@@ -194,12 +194,12 @@ class TDLearning(Stateful):
         same clipped to [-1, 1] for Huber's.
         """
         self._poll()
-        return self.rule.td_error([obj._peek() for obj in self._objs], self._batch(transition_batch))
+        return self.rule.td_error(states_of(self._objs), self._batch(transition_batch))
 
     def grads_and_metrics(self, transition_batch: TransitionBatch) -> tuple[Any, Any, Metrics, jax.Array]:
         """``(grads, function_state, metrics, td_error)`` of a batch, without applying them."""
         self._poll()
-        return self.rule.gradients([obj._peek() for obj in self._objs], self._batch(transition_batch))
+        return self.rule.gradients(states_of(self._objs), self._batch(transition_batch))
 
     def apply_grads(self, grads: Any, function_state: Any) -> None:
         """Step the optimizer with given gradients, and keep a given function state.
