@@ -165,7 +165,7 @@ def test_the_law_of_samples(logits):
 def test_soft_samples_by_hand():
     # softmax((g + log p) / tau) with the noise g of the same key
     key, tau = jax.random.key(3), 0.5
-    g = np.asarray(jax.random.gumbel(key, SOME.shape), float)
+    g = np.asarray(jax.random.gumbel(key, SOME.shape, np.float32), float)
     want = scipy.special.softmax((g + scipy.special.log_softmax(SOME.astype(float), axis=-1)) / tau, axis=-1)
     got = CategoricalDist(DIST.space, gumbel_softmax_tau=tau).sample({"logits": SOME}, key)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
