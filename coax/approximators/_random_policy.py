@@ -112,7 +112,7 @@ class RandomPolicy(Stateful):
         jax.eval_shape(lambda key: uniform_sample(self.action_space, key), jax.random.key(0))
         self._cast_observation = make_cast(env.observation_space) if hasattr(env, "observation_space") else None
         self._draw = jax.jit(self._sample, static_argnums=1)
-        self.random_seed = random_seed  # type: ignore[assignment]
+        self.random_seed = random_seed
 
     @property
     def action_space(self) -> gymnasium.Space:
