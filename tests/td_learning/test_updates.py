@@ -15,7 +15,7 @@ from . import reference as ref
 
 FUNCS = {"type1": ref.type1, "type2": ref.type2}
 SGD = optax.sgd(0.1)
-LOSSES = {"huber": None, "mse": mse, "quartic": ref.quartic}  # huber is the default
+LOSSES = {"huber": None, "mse": mse, "linex": ref.linex}  # huber is the default
 WEIGHTS = np.array([0.5, 2, 1, 30, 0.01, 1, 3], np.float32)
 LOG = LogTransform(2.0)
 KINDS = ("Sarsa", "ExpectedSarsa", "QLearning", "DoubleQLearning", "DoubleQLearning/q", "SoftQLearning")
@@ -90,12 +90,12 @@ def test_with_everything(kind, func):
         {"target": True},
         {"transform": True},
         {"loss": "huber"},
-        {"loss": "quartic", "weights": WEIGHTS},
+        {"loss": "linex", "weights": WEIGHTS},
         {"weights": WEIGHTS},
         {"weights": np.array([1, 0, 2, 0, 0, 1, 1], np.float32)},
         {"weights": np.array([1, 0, 2, 0, 0, 30, 1], np.float32), "clip_weights": (0.1, 10)},
     ],
-    ids=["target", "transform", "huber", "quartic", "weights", "dead rows", "clipped weights"],
+    ids=["target", "transform", "huber", "linex", "weights", "dead rows", "clipped weights"],
 )
 def test_one_thing_at_a_time(options):
     check("QLearning", ref.type2, **options)
