@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from ._stateful import Stateful, check_like, current_frame, is_tracing, name_of
 
-__all__ = ("Entry", "Number", "Rng", "as_key", "draw_key", "fresh_seed", "number_leaf")
+__all__ = ("Entry", "Number", "Rng", "as_key", "draw_key", "fresh_seed")
 
 
 class Rng(NamedTuple):
@@ -54,24 +55,21 @@ def fresh_seed() -> int:
     return int(np.random.SeedSequence().generate_state(1)[0] & 0x7FFFFFFF)
 
 
-def number_leaf(value: Any, name: str) -> np.ndarray:
-    """A settable number as a state leaf of one fixed dtype.
-
-    Raises
-    ------
-    TypeError
-        If `value` is not a real number.
-    """
-    if isinstance(value, bool) or not (isinstance(value, int | float) or getattr(value, "shape", None) == ()):
-        raise TypeError(f"{name}: expected a number, got {value!r}. Fix: pass a float.")
-    return np.asarray(value, jax.dtypes.canonicalize_dtype(float))
-
-
 class Number:
     """Descriptor of a number that a user may set at any time: a leaf of the state under the attribute's name.
 
     Outside a trace it reads as a Python float, inside as a jax scalar. Setting it never recompiles anything.
+
+    Parameters
+    ----------
+    low, high : float, optional
+        The range it must lie in. Numbers that come from inside a compiled function cannot be checked.
+    exclusive : bool, optional
+        Whether `low` itself is excluded.
     """
+
+    def __init__(self, low: float = -math.inf, high: float = math.inf, *, exclusive: bool = False):
+        self._low, self._high, self._exclusive = low, high, exclusive
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -93,8 +91,30 @@ class Number:
         if isinstance(value, jax.core.Tracer):
             new: Any = jax.lax.convert_element_type(value, state[self._name].dtype)
         else:
-            new = number_leaf(value, f"{type(obj).__name__}.{self._name}").astype(state[self._name].dtype)
+            new = self.leaf(value, type(obj).__name__).astype(state[self._name].dtype)
         obj._write({**state, self._name: new}, owned=obj._owned - {self._name})
+
+    def leaf(self, value: Any, owner: str) -> np.ndarray:
+        """The number as a state leaf, in the one dtype that all settable numbers have.
+
+        Raises
+        ------
+        TypeError
+            If `value` is not a real number.
+        ValueError
+            If it is outside the range.
+        """
+        name = f"{owner}.{self._name}"
+        if isinstance(value, bool) or not (isinstance(value, int | float) or getattr(value, "shape", None) == ()):
+            raise TypeError(f"{name}: expected a number, got {value!r}. Fix: pass a float.")
+        if not self._low <= value <= self._high or (self._exclusive and value == self._low):
+            bracket = "(" if self._exclusive or self._low == -math.inf else "["
+            closing = ")" if self._high == math.inf else "]"
+            raise ValueError(
+                f"{name}: expected a number in {bracket}{self._low}, {self._high}{closing}, got {value}. "
+                "Fix: pass one from that range."
+            )
+        return np.asarray(value, jax.dtypes.canonicalize_dtype(float))
 
 
 class Entry:

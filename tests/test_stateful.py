@@ -336,3 +336,20 @@ def test_a_copy_of_an_updater_has_an_optimizer_state_of_its_own():
         before = [int(u.optimizer_state[0].count) for u in (updater, twin)]
         twin.update(batch())
         assert [int(u.optimizer_state[0].count) for u in (updater, twin)] == [before[0], before[1] + 1]
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), np.float32(2), jnp.float32(-1)])
+def test_a_settable_number_must_lie_in_its_range(value):
+    with pytest.raises(ValueError, match=r"EpsilonGreedy.epsilon: expected a number in \[0, 1\], got .* Fix: pass one"):
+        coax.EpsilonGreedy(q_function(), epsilon=value)
+    pi = coax.EpsilonGreedy(q_function(), epsilon=0.5)
+    with pytest.raises(ValueError, match=r"EpsilonGreedy.epsilon: expected a number in \[0, 1\], got .* Fix: pass one"):
+        pi.epsilon = value
+    assert pi.epsilon == 0.5
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
+def test_a_temperature_must_be_positive(value):
+    for make in (coax.BoltzmannPolicy, coax.td_learning.SoftQLearning):
+        with pytest.raises(ValueError, match=r"temperature: expected a number in \(0, inf\), got .* Fix: pass one"):
+            make(q_function(), temperature=value)

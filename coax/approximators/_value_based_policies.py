@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._entries import Number, Rng, draw_key, number_leaf
+from .._entries import Number, Rng, draw_key
 from .._sharing import Rule
 from .._stateful import Stateful, check_like, is_tracing
 from ..proba_dists import CategoricalDist
@@ -134,7 +134,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
             raise TypeError(f"{owner}: expected a q-function of Discrete actions, got {space}. Fix: use a coax.Policy.")
         self.rule = ValueBasedRule.shared(logits, name, q.rule)
         self.proba_dist = CategoricalDist(space)
-        self._write({name: number_leaf(value, f"{owner}.{name}"), "rng": Rng.seeded(q._child_seed())})
+        self._write({name: getattr(type(self), name).leaf(value, owner), "rng": Rng.seeded(q._child_seed())})
 
     @property
     def q(self) -> Any:
@@ -309,7 +309,7 @@ class EpsilonGreedy(ValueBasedPolicy):
     Sutton and Barto (2018), section 2.2.
     """
 
-    epsilon = Number()
+    epsilon = Number(0, 1)
 
     def __init__(self, q: Any, epsilon: float = 0.1):
         self._set_up(q, epsilon_greedy_logits, "epsilon", epsilon)
@@ -336,7 +336,7 @@ class BoltzmannPolicy(ValueBasedPolicy):
     Sutton and Barto (2018), section 13.1.
     """
 
-    temperature = Number()
+    temperature = Number(0, exclusive=True)
 
     def __init__(self, q: Any, temperature: float = 0.02):
         self._set_up(q, boltzmann_logits, "temperature", temperature)

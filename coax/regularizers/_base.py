@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._entries import Number, number_leaf
+from .._entries import Number
 from .._stateful import Stateful
 from ..typing import AbstractPolicy, AbstractStochastic
 
@@ -61,7 +61,8 @@ class Regularizer(Stateful):
                     f"effect. Fix: write {name} = coax.Number() into its body."
                 )
         self._f: Any = f
-        self._write({name: number_leaf(value, f"{type(self).__name__}.{name}") for name, value in hyperparams.items()})
+        owner = type(self)
+        self._write({name: getattr(owner, name).leaf(value, owner.__name__) for name, value in hyperparams.items()})
 
     @property
     def f(self) -> Any:

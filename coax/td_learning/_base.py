@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -85,7 +86,11 @@ class TDLearning(Stateful):
                 "Fix: pass e.g. a subclass of it made from the policy."
             )
         self._policy_regularizer = policy_regularizer
-        self._clip_weights = None if clip_weights is None else (float(clip_weights[0]), float(clip_weights[1]))
+        self._clip_weights = _as_bounds(clip_weights, name)
+        if not jax.tree.leaves(main._peek()["params"]):
+            raise TypeError(
+                f"{name}: expected a function with parameters, got one without. Fix: use e.g. hk.Linear in it."
+            )
         self._wire()
         self._write(
             {
@@ -280,6 +285,18 @@ class TDLearning(Stateful):
                     f"{type(self).__name__}: expected one {name} per transition, got shape {np.shape(value)}. "
                     f"Fix: pass {name} with shape [B]."
                 )
+
+
+def _as_bounds(clip_weights: Any, owner: str) -> tuple[float, float] | None:
+    if clip_weights is None:
+        return None
+    low, high = map(float, clip_weights) if np.shape(clip_weights) == (2,) else (math.nan, math.nan)
+    if not 0 <= low <= high:
+        raise ValueError(
+            f"{owner}: expected clip_weights=(low, high) with 0 <= low <= high, got {clip_weights!r}. "
+            "Fix: (0.1, 10) is what coax did up to 0.1.13."
+        )
+    return low, high
 
 
 def role(attribute: str, doc: str) -> property:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-from .._entries import Number, number_leaf
+from .._entries import Number
 from ..typing import AbstractPolicy, AbstractQ
 from ._backups import (
     double_backup,
@@ -216,7 +216,7 @@ class SoftQLearning(TDLearning):
     """
 
     q, q_targ = _Q, _Q_TARG
-    temperature = Number()
+    temperature = Number(0, exclusive=True)
 
     def __init__(
         self,
@@ -231,9 +231,7 @@ class SoftQLearning(TDLearning):
     ):
         _check_q(self, q, q_targ)
         _check_discrete(self, q, NotImplementedError, "use QLearning with a pi_targ and an entropy regularizer")
-        numbers = {"temperature": number_leaf(temperature, "SoftQLearning.temperature")}
-        if not temperature > 0:
-            raise ValueError(f"temperature: expected a positive number, got {temperature}. Fix: try 1.0.")
+        numbers = {"temperature": type(self).temperature.leaf(temperature, type(self).__name__)}
         self._set_up(
             q, q_targ, soft_backup, optimizer, loss_function, policy_regularizer, clip_weights, numbers=numbers
         )

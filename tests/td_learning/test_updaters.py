@@ -420,7 +420,7 @@ PI = coax.EpsilonGreedy(Q)
         ),
         (lambda: ExpectedSarsa(Q_BOX, PI), NotImplementedError, "ExpectedSarsa: expected Discrete actions, got Box"),
         (lambda: SoftQLearning(Q_BOX), NotImplementedError, "SoftQLearning: expected Discrete actions, got Box"),
-        (lambda: SoftQLearning(Q, temperature=0.0), ValueError, "temperature: expected a positive number, got 0.0"),
+        (lambda: SoftQLearning(Q, temperature=0.0), ValueError, "temperature: expected a number in (0, inf), got 0.0"),
         (lambda: SoftQLearning(Q, temperature="1"), TypeError, "SoftQLearning.temperature: expected a number, got '1'"),
         (lambda: QLearning(Q, optimizer="adam"), TypeError, "QLearning: expected an optax optimizer, got str"),
         (lambda: QLearning(Q, loss_function="mse"), TypeError, "QLearning: expected a loss function, got 'mse'"),
@@ -491,3 +491,16 @@ def test_sarsa_needs_the_next_action():
     logP_next[:] = np.nan
     Sarsa(q_of()).update(ref.batch(logP_next=logP_next, In=np.zeros(ref.B, np.float32)), wait=True)
     QLearning(q_of()).update(ref.batch(logP_next=logP_next, A_next=None), wait=True)  # others do not care
+
+
+@pytest.mark.parametrize("bounds", [(10, 0.1), (-1, 1), 0.5, (1, 2, 3), (float("nan"), 1)])
+def test_weights_can_only_be_clipped_to_a_range(bounds):
+    q = coax.Q(lambda S, is_training: hk.Linear(4)(S), gymnasium.make("FrozenLake-v1"))
+    with pytest.raises(ValueError, match=r"QLearning: expected clip_weights=\(low, high\) with 0 <= low <= high, got"):
+        coax.td_learning.QLearning(q, clip_weights=bounds)
+
+
+def test_a_function_without_parameters_cannot_learn():
+    q = coax.Q(lambda S, is_training: S[:, :4], gymnasium.make("FrozenLake-v1"))
+    with pytest.raises(TypeError, match=r"QLearning: expected a function with parameters, got one without. Fix: "):
+        coax.td_learning.QLearning(q)
