@@ -353,3 +353,90 @@ def test_a_temperature_must_be_positive(value):
     for make in (coax.BoltzmannPolicy, coax.td_learning.SoftQLearning):
         with pytest.raises(ValueError, match=r"temperature: expected a number in \(0, inf\), got .* Fix: pass one"):
             make(q_function(), temperature=value)
+
+
+# --- what is whose, and what follows from it
+
+
+def test_a_state_is_an_objects_own_and_never_its_childrens():
+    q = q_function()
+    pi, updater = coax.BoltzmannPolicy(q), coax.td_learning.SoftQLearning(q)
+    assert set(q.state) == {"params", "function_state", "rng"}
+    assert set(pi.state) == {"temperature", "rng"}
+    assert set(updater.state) == {"optimizer_state", "not_finite", "rng", "temperature"}
+    assert (pi.children, updater.children[0]) == ((q,), q)
+
+
+def on_host(tree):
+    """Arrays that hold no reference to a device, keys as their data."""
+    is_key = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jax.tree.map(lambda x: np.array(jax.random.key_data(x) if is_key(x) else x), tree)
+
+
+def from_host(like, tree):
+    leaves = [
+        jax.random.wrap_key_data(jnp.asarray(b)) if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) else b
+        for a, b in zip(jax.tree.leaves(like), jax.tree.leaves(tree), strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def test_states_that_are_read_back_go_on_bit_by_bit():
+    def noisy(S, is_training):
+        return hk.Linear(4)(hk.dropout(hk.next_rng_key(), 0.5, S) if is_training else S)
+
+    def build(seed):
+        q = coax.Q(noisy, LAKE, random_seed=seed)
+        q_targ = q.copy()
+        pi = coax.EpsilonGreedy(q, epsilon=0.1 * seed)
+        updater = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(0.1))
+        return q, q_targ, pi, updater
+
+    def go_on(objs):
+        q, q_targ, pi, updater = objs
+        actions = []
+        for seed in range(3):
+            updater.update(batch(seed))
+            q_targ.soft_update(q, tau=0.1)
+            actions.append(pi(np.arange(16)).tolist())
+        return actions
+
+    first, second = build(1), build(2)
+    go_on(first)
+    stored = [on_host(obj.state) for obj in first]
+    for obj, state in zip(second, stored, strict=True):
+        obj.state = from_host(obj.state, state)
+    assert go_on(first) == go_on(second)
+    for a, b in zip(first, second, strict=True):
+        for x, y in zip(jax.tree.leaves(on_host(a.state)), jax.tree.leaves(on_host(b.state)), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_calls_give_host_values_outside_and_jax_arrays_inside():
+    q = q_function()
+    pi, random = coax.EpsilonGreedy(q), coax.RandomPolicy(LAKE, random_seed=0)
+    calls = {
+        "pi": lambda: pi(3),
+        "mode": lambda: pi.mode(3),
+        "q": lambda: q(3),
+        "qa": lambda: q(3, 1),
+        "random": lambda: random(3),
+        "epsilon": lambda: pi.epsilon,
+    }
+    kinds = {name: type(call()) for name, call in calls.items()}
+    assert kinds == {"pi": int, "mode": int, "q": np.ndarray, "qa": np.ndarray, "random": int, "epsilon": float}
+
+    @coax.jit(over=(pi, random))
+    def inside():
+        found = {name: call() for name, call in calls.items()}
+        assert all(isinstance(x, jax.Array) for x in found.values())
+        return found
+
+    assert {name: np.shape(x) for name, x in inside().items()} == {
+        "pi": (),
+        "mode": (),
+        "q": (4,),
+        "qa": (),
+        "random": (),
+        "epsilon": (),
+    }
