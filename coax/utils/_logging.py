@@ -24,7 +24,7 @@ def enable_logging(
     output_filepath: str | os.PathLike | None = None,
     output_level: int | None = None,
     *,
-    logger: str | None = None,
+    logger: str | logging.Logger | None = None,
 ) -> None:
     """Show log lines, as ``[name|logger|LEVEL] message``.
 
@@ -41,10 +41,10 @@ def enable_logging(
         A file to append the lines to. Missing folders are made.
     output_level : int, optional
         The least important level to write to the file. By default `level`.
-    logger : str, optional
+    logger : str or logging.Logger, optional
         Only for this logger and those below it. By default for all.
     """
-    target = logging.getLogger(logger)
+    target = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
     file_level = level if output_level is None else output_level
     formatter = logging.Formatter(f"[{f'{name}|' if name else ''}%(name)s|%(levelname)s] %(message)s")
     file = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..utils import enable_logging
 
-__all__ = ("is_shown", "log_line", "show_lines")
+__all__ = ("MonitorLogger", "is_shown", "log_line", "show_lines")
 
 
 def log_line(counters: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
@@ -40,17 +41,88 @@ def is_shown(name: str) -> bool:
     return name.endswith(("/loss", "/entropy", "/kl_div")) or name.startswith("throughput/")
 
 
-def show_lines(logger: logging.Logger, **kwargs: Any) -> None:
-    """Show the lines of a logger on the console, once, whoever else sets up logging before or after."""
-    if kwargs or not logger.handlers:  # else another monitor has seen to it
-        enable_logging(**{"logger": logger.name, **kwargs})
+class MonitorLogger(logging.Logger):
+    """The logger of one monitor, with a console, a name and a level of its own.
+
+    It is not in the registry of :mod:`logging`, so it goes when the monitor goes. Above it is the registered logger of
+    the same name, to which lines are passed on and whose level counts where none was asked for.
+
+    Parameters
+    ----------
+    name : str
+        Of the registered logger above it.
+    """
+
+    parent: logging.Logger
+    console: dict[str, Any]
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.parent = logging.getLogger(name)
+        self.console = {}
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        """Whether a line of this level is logged. Not cached: the registry could not clear the cache."""
+        off = self.disabled or self.parent.disabled or self.manager.disable >= level
+        return not off and level >= self.getEffectiveLevel()
+
+    def __copy__(self) -> MonitorLogger:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> MonitorLogger:
+        return self
+
+    def __reduce__(self) -> tuple:
+        return _again, (self.name, self.console)  # without a file: two processes would write to it
+
+
+def show_lines(class_name: str, **kwargs: Any) -> MonitorLogger:
+    """A logger whose lines are on the console, once, whoever else sets up logging before or after.
+
+    Parameters
+    ----------
+    class_name : str
+        What the lines say whose they are.
+    **kwargs
+        For :func:`coax.utils.enable_logging`.
+    """
+    logger = MonitorLogger(class_name)
+    if "logger" in kwargs:  # that one shows the lines
+        enable_logging(**kwargs)
+    else:
+        enable_logging(**kwargs, logger=logger)
+        logger.console = {name: kwargs[name] for name in ("name", "level") if name in kwargs}
+        weakref.finalize(logger, _close, logger.handlers[:]).atexit = False
+    if not {"level", "output_level"} & set(kwargs):
+        logger.setLevel(logging.NOTSET)
+    if logger.parent.level == logging.NOTSET:
+        logger.parent.setLevel(logging.INFO)
     for handler in logger.handlers:
-        if not isinstance(handler, logging.FileHandler) and _is_not_shown_by_root not in handler.filters:
-            handler.addFilter(_is_not_shown_by_root)
-    logger.setLevel(kwargs.get("level", logging.INFO))
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_is_not_shown_above)
+    return logger
 
 
-def _is_not_shown_by_root(record: logging.LogRecord) -> bool:
-    """Whether the root logger leaves it to us to show a line: else it would be on the console twice."""
+def _again(class_name: str, console: dict[str, Any]) -> MonitorLogger:
+    return show_lines(class_name, **console)
+
+
+def _close(handlers: list[logging.Handler]) -> None:
+    for handler in handlers:
+        handler.close()
+
+
+def _is_not_shown_above(record: logging.LogRecord) -> bool:
+    """Whether the loggers above leave it to us to show a line: else it would be on the console twice."""
     consoles = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    return not any(getattr(handler, "stream", None) in consoles for handler in logging.getLogger().handlers)
+    return not any(
+        getattr(handler, "stream", None) in consoles and record.levelno >= handler.level
+        for handler in _handlers_above(record.name)
+    )
+
+
+def _handlers_above(name: str) -> Iterator[logging.Handler]:
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None

@@ -57,7 +57,8 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     smoothing : float, optional
         About how many of the last episodes :attr:`avg_G` looks back on.
     **logger_kwargs
-        For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`.
+        For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`. Each monitor
+        has its own.
 
     Metrics that are recorded after the last step of an episode are shown in the next line.
 
@@ -124,7 +125,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         self._metrics = MetricMeans()
         self._actions = ActionSample()
         self.reset_global()
-        show_lines(self.logger, **logger_kwargs)
+        self._logger = show_lines(type(self).__name__, **logger_kwargs)
 
     # --- the environment
 
@@ -255,8 +256,8 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
 
     @property
     def logger(self) -> logging.Logger:
-        """Where the log lines go."""
-        return logging.getLogger(type(self).__name__)
+        """Where the log lines go: a logger of this monitor alone, below the one that is named after the class."""
+        return self._logger
 
     @property
     def tensorboard(self) -> Any:

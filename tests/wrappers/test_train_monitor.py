@@ -1,4 +1,5 @@
 import copy
+import gc
 import logging
 import os
 import re
@@ -313,10 +314,65 @@ def test_metrics_must_be_a_mapping_of_numbers():
 
 def test_the_logger():
     env = TrainMonitor(Fixed(), level=logging.WARNING)
-    assert env.logger is logging.getLogger("TrainMonitor")
+    assert (env.logger.name, env.logger.level) == ("TrainMonitor", logging.WARNING)
+    other = TrainMonitor(Fixed())
+    assert env.logger is not other.logger
+    assert env.logger.parent is other.logger.parent is logging.getLogger("TrainMonitor")
     assert env.logger.level == logging.WARNING
-    TrainMonitor(Fixed())
-    assert env.logger.level == logging.INFO
+
+
+def prefixes(text):
+    """The prefixes of the lines on the console, up to the first colon."""
+    return [line.split(": ")[0] for line in text.splitlines()]
+
+
+def test_each_monitor_has_its_own_name_and_level(capsys):
+    monitors = [TrainMonitor(Fixed(), name="train"), TrainMonitor(Fixed(), name="eval")]
+    monitors += [TrainMonitor(Fixed(), level=logging.WARNING, name="quiet"), TrainMonitor(Fixed())]
+    for env in (*monitors, monitors[0]):
+        play(env, 1, 1, 1)
+    want = ["[train|TrainMonitor|INFO] ep", "[eval|TrainMonitor|INFO] ep", "[TrainMonitor|INFO] ep"]
+    assert prefixes(capsys.readouterr().err) == [*want, want[0]]
+    assert not logging.getLogger("TrainMonitor").handlers
+
+
+def test_each_monitor_has_its_own_file(tmp_path):
+    monitors = [TrainMonitor(Fixed(), name=name, output_filepath=tmp_path / name) for name in ("train", "eval")]
+    for env in monitors:
+        play(env, 1, 1, 1)
+    for name in ("train", "eval"):
+        assert prefixes((tmp_path / name).read_text()) == [f"[{name}|TrainMonitor|INFO] ep"]
+
+
+def test_a_level_of_the_class_counts_at_any_time(capsys):
+    env, loud = TrainMonitor(Fixed()), TrainMonitor(Fixed(), name="loud", level=logging.INFO)
+    play(env, 1, 1, 1)
+    logging.getLogger("TrainMonitor").setLevel(logging.WARNING)
+    play(env, 1, 1, 1)
+    play(loud, 1, 1, 1)
+    assert prefixes(capsys.readouterr().err) == ["[TrainMonitor|INFO] ep", "[loud|TrainMonitor|INFO] ep"]
+
+
+def test_a_monitor_that_is_gone_leaves_nothing_open(tmp_path):
+    env = TrainMonitor(Fixed(), output_filepath=tmp_path / "run.txt")
+    file = env.logger.handlers[1]
+    assert file.stream is not None
+    del env
+    gc.collect()
+    assert file.stream is None
+
+
+@pytest.mark.parametrize(
+    "again",
+    [lambda env: cloudpickle.loads(cloudpickle.dumps(env)), copy.copy, copy.deepcopy],
+    ids=["pickle", "copy", "deep"],
+)
+def test_a_copy_shows_its_lines_under_the_same_name(capsys, again):
+    env = TrainMonitor(Fixed(), name="try")
+    other = again(env)
+    play(other, 1, 1, 1)
+    play(env, 1, 1, 1)
+    assert prefixes(capsys.readouterr().err) == ["[try|TrainMonitor|INFO] ep"] * 2
 
 
 def test_unknown_logger_arguments():
@@ -345,8 +401,9 @@ def test_a_script_prints_each_line_once_and_nothing_else():
     assert line.startswith("[try|TrainMonitor|INFO] ep: 1,\tT: 7,\tG: 1,\tavg_r: 0.167,\tavg_G: 1,\tt: 6,\tdt: ")
 
 
-def show_mine():
+def show_mine(level=logging.INFO):
     handler = logging.StreamHandler()
+    handler.setLevel(level)
     handler.setFormatter(logging.Formatter("mine %(message)s"))
     logging.getLogger().addHandler(handler)
 
@@ -356,11 +413,18 @@ def show_mine():
     [
         ([{}, {}], "[TrainMonitor|INFO] ep"),
         ([{}, {"name": "try"}], "[try|TrainMonitor|INFO] ep"),
-        ([{"name": "try"}, {}], "[try|TrainMonitor|INFO] ep"),
+        ([{"name": "try"}, {}], "[TrainMonitor|INFO] ep"),
         # the user's own set-up, before or after, shows the line instead
         ([show_mine, {"name": "try"}], "mine ep"),
         ([{}, show_mine], "mine ep"),
         ([{}, lambda: enable_logging("all")], "[all|TrainMonitor|INFO] ep"),
+        ([{"name": "try"}, lambda: enable_logging("class", logger="TrainMonitor")], "[class|TrainMonitor|INFO] ep"),
+        (
+            [lambda: enable_logging("class", logger="TrainMonitor"), {"logger": "TrainMonitor"}],
+            "[TrainMonitor|INFO] ep",
+        ),
+        # one that is set up for warnings only does not show it
+        ([{"name": "try"}, lambda: show_mine(logging.WARNING)], "[try|TrainMonitor|INFO] ep"),
     ],
 )
 def test_a_line_is_shown_once(capsys, setup, prefix):
