@@ -61,7 +61,7 @@ class MonitorLogger(logging.Logger):
         self.parent = logging.getLogger(name)
         self.console = {}
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+    def isEnabledFor(self, level: int) -> bool:
         """Whether a line of this level is logged. Not cached: the registry could not clear the cache."""
         off = self.disabled or self.parent.disabled or self.manager.disable >= level
         return not off and level >= self.getEffectiveLevel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import numbers
 import os
 import time
 from collections.abc import Mapping
@@ -55,10 +56,10 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         Whether the log line shows all metrics. By default it shows those whose names end in ``/loss``, ``/entropy`` or
         ``/kl_div``, or begin with ``throughput/``.
     smoothing : float, optional
-        About how many of the last episodes :attr:`avg_G` looks back on.
+        About how many of the last episodes :attr:`avg_G` looks back on, at least 1. It may be set at any time.
     **logger_kwargs
-        For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`. Each monitor
-        has its own.
+        For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`.
+        Each monitor has its own.
 
     Metrics that are recorded after the last step of an episode are shown in the next line.
 
@@ -79,7 +80,9 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     Raises
     ------
     TypeError
-        If `env` is a vector environment, or one of `logger_kwargs` is unknown.
+        If `env` is a vector environment, `smoothing` is not a number, or one of `logger_kwargs` is unknown.
+    ValueError
+        If `smoothing` is less than 1.
 
     Examples
     --------
@@ -153,26 +156,39 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         return s, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take one step. If it is the last one of the episode, the log line is written."""
+        """Take one step. If it is the last one of the episode, the log line is written.
+
+        A step after that, or after :meth:`close`, is passed on to the environment. It counts in `T`, so that a loop
+        over `T` ends, and in nothing else: `t`, `G` and `avg_G` stay those of the finished episode until :meth:`reset`.
+        """
         self._on_host("step")
         s_next, r, terminated, truncated, info = self.env.step(action)
         reward = float(r)
         info = {**(info or {}), "monitor": {"T": self.T, "ep": self.ep}}
-        if self._started is None:  # a step after the end, or after a reset that failed
+        self.T += 1
+        self._last = (s_next,)
+        if not self._is_over:
+            self._count(action, reward, terminated or truncated)
+        return s_next, r, terminated, truncated, info
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the line about this episode is written, so that nothing more belongs to it."""
+        return self._written and self.t > 0
+
+    def _count(self, action: Any, reward: float, is_last: bool) -> None:
+        if self._started is None:  # after a reset that failed
             self._started = time.perf_counter()
         self.t += 1
-        self.T += 1
         self.G += reward
         self._written = False
-        self._last = (s_next,)
         if self._writer is not None:
             self._actions.add(action)
-        if terminated or truncated:
+        if is_last:
             self._n_avg_G = min(self.smoothing, self._n_avg_G + 1)
             self.avg_G += (self.G - self.avg_G) / self._n_avg_G
             self._pause()
             self._write_line()
-        return s_next, r, terminated, truncated, info
 
     def close(self) -> None:
         """Write what is not written yet, and close the environment."""
@@ -183,6 +199,18 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         self.env.close()
 
     # --- counting
+
+    @property
+    def smoothing(self) -> float:
+        """About how many of the last episodes `avg_G` looks back on."""
+        return self._smoothing
+
+    @smoothing.setter
+    def smoothing(self, value: float) -> None:
+        _check_number("smoothing", value)
+        if not value >= 1:
+            raise ValueError(f"smoothing: expected at least 1, got {value!r}. Fix: pass smoothing=1 for no smoothing.")
+        self._smoothing = value
 
     def reset_global(self) -> None:
         """Set all counters to zero."""
@@ -238,12 +266,17 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
 
         Raises
         ------
+        TypeError
+            If a period is not a number.
         ValueError
             If a period is not positive.
         """
         self._on_host("period")
         for label, length in (("T_period", T_period), ("ep_period", ep_period)):
-            if length is not None and not length > 0:
+            if length is None:
+                continue
+            _check_number(label, length)
+            if not length > 0:
                 raise ValueError(f"{label}: expected a positive number, got {length!r}. Fix: pass 1 or more.")
         counts = self._period.setdefault(name, [1, 1])
         for i, (now, length) in enumerate(((self.T, T_period), (self.ep, ep_period))):
@@ -421,6 +454,11 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     def load_counters(self, filepath: str | os.PathLike) -> None:
         """Go on counting from a file of :meth:`save_counters`. It is unpickled: load only files that you trust."""
         self.set_counters(load(filepath))
+
+
+def _check_number(name: str, x: Any) -> None:
+    if not isinstance(x, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {x!r}. Fix: pass an int or a float.")
 
 
 def _pairs(table: Any, dtype: Any) -> dict[str, np.ndarray]:

@@ -100,6 +100,50 @@ def test_the_mean_return_forgets():
     assert env.avg_G == 8.25
 
 
+def test_a_step_after_the_end_belongs_to_no_episode(lines):
+    env = TrainMonitor(Fixed())
+    play(env, 1, 1, 1)
+    assert counters(env) == (4, 1, 3, 6.0, 6.0)
+    s, r, terminated, truncated, info = env.step(2)  # the fourth: reward 4 * 2
+    assert (s, r, terminated, truncated) == (4, 8, False, False)
+    assert info["monitor"] == {"T": 4, "ep": 1}
+    assert env.observation == 4
+    env.env.t = 2
+    assert env.step(1)[2]  # ends once more
+    assert counters(env) == (6, 1, 3, 6.0, 6.0)  # two steps, nothing else
+    assert len(lines()) == 1
+    again = TrainMonitor(Fixed())
+    again.env.t = 5
+    again.state = env.state
+    again.step(1)
+    assert counters(again) == (7, 1, 3, 6.0, 6.0)
+    play(env, 2, 2, 2)  # return 12: the mean is 9
+    assert counters(env) == (10, 2, 3, 12.0, 9.0)
+    assert len(lines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "error", "text"),
+    [
+        (0, ValueError, r"smoothing: expected at least 1, got 0\. Fix: pass smoothing=1"),
+        (float("nan"), ValueError, "smoothing: expected at least 1, got nan"),
+        (None, TypeError, r"smoothing: expected a number, got None\. Fix: "),
+        ("a", TypeError, r"smoothing: expected a number, got 'a'\. Fix: "),
+    ],
+)
+def test_smoothing_is_at_least_one(smoothing, error, text):
+    with pytest.raises(error, match=text):
+        TrainMonitor(Fixed(), smoothing=smoothing)
+    env = TrainMonitor(Fixed(), smoothing=5)
+    with pytest.raises(error, match=text):
+        env.smoothing = smoothing
+    assert env.smoothing == 5
+    env.smoothing = 1
+    play(env, 1, 1, 1)
+    play(env, 2, 2, 2)
+    assert env.avg_G == 12.0  # of the last episode alone
+
+
 def test_default_smoothing_is_ten():
     env = TrainMonitor(Fixed())
     for _ in range(10):
@@ -144,7 +188,7 @@ def test_duration_of_a_step(clock):
     assert env.dt_ms == pytest.approx(300.0)
     env.step(0)  # some environments go on
     clock[0] += 0.4
-    assert env.dt_ms == pytest.approx(325.0)  # 1.3 seconds in four steps
+    assert env.dt_ms == pytest.approx(300.0)  # still that of the episode
 
 
 def test_an_error_of_the_environment_changes_nothing():
@@ -202,6 +246,14 @@ def test_period_of_episodes():
 def test_period_must_be_positive(kwargs):
     env = TrainMonitor(Fixed())
     with pytest.raises(ValueError, match=r"expected a positive number, got .* Fix: "):
+        env.period("x", **kwargs)
+    assert env.get_counters()["_period"] == {}
+
+
+@pytest.mark.parametrize("kwargs", [{"T_period": "a"}, {"ep_period": [1]}])
+def test_period_must_be_a_number(kwargs):
+    env = TrainMonitor(Fixed())
+    with pytest.raises(TypeError, match=r"(T|ep)_period: expected a number, got .* Fix: "):
         env.period("x", **kwargs)
     assert env.get_counters()["_period"] == {}
 
