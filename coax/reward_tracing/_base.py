@@ -10,7 +10,7 @@ import numpy as np
 
 from .._errors import EpisodeDoneError, InsufficientCacheError
 from .._stateful import HostStateful
-from ._scalars import as_flag, as_float
+from ._scalars import as_flag, as_float, as_number
 from ._steps import NOTHING, Next, Step, check_arrays, steps_from_arrays, steps_to_arrays
 from ._transition_batch import MISSING_S_NEXT, TransitionBatch
 
@@ -90,7 +90,8 @@ class BaseRewardTracer(HostStateful):
         EpisodeDoneError
             If the episode is over and its transitions were not popped.
         TypeError
-            If a number or flag is not one.
+            If a number or flag is not one. A flag is a bool, of NumPy or jax too, or the integer 0 or 1; `logp` and `w`
+            are no flags.
         ValueError
             If `s_next` is missing though `truncated` or `a_next` was given, or `a_next` though `logp_next` was.
         """
@@ -106,8 +107,8 @@ class BaseRewardTracer(HostStateful):
             s,
             a,
             r if type(r) is float else as_float("r", r),
-            logp if type(logp) is float else as_float("logp", logp),
-            w if type(w) is float else as_float("w", w),
+            logp if type(logp) is float else as_number("logp", logp),
+            w if type(w) is float else as_number("w", w),
             following,
         )
         self._steps.append(step)
@@ -212,7 +213,7 @@ def _following(s_next: Any, a_next: Any, logp_next: Any) -> Next:
     if logp_next is not None:
         if a_next is None:
             raise ValueError("logp_next: expected it with the action it belongs to. Fix: pass a_next too.")
-        logp_next = as_float("logp_next", logp_next)
+        logp_next = as_number("logp_next", logp_next)
     if a_next is not None and s_next is None:
         raise ValueError("a_next: expected it with the observation it belongs to. Fix: pass s_next too.")
     return Next(s_next, a_next, logp_next)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..utils import safe_sample
 from ._rows import stack
-from ._scalars import as_float
+from ._scalars import FIX_GAMMA, as_float
 from ._transition_batch import TransitionBatch
 
 __all__ = ("get_transition_batch",)
@@ -41,7 +41,7 @@ def get_transition_batch(
         If `batch_size` is not a positive integer, or `gamma` not a number in [0, 1].
     """
     size = _batch_size(batch_size)
-    gamma = as_float("gamma", gamma)
+    gamma = as_float("gamma", gamma, FIX_GAMMA)
     if not 0 <= gamma <= 1:
         raise TypeError(f"gamma: expected a number in [0, 1], got {gamma}. Fix: pass for instance gamma=0.9.")
     rng = np.random.default_rng(random_seed)

@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ("as_flag", "as_float", "as_gamma", "as_n")
+__all__ = ("FIX_GAMMA", "as_flag", "as_float", "as_gamma", "as_n", "as_number")
 
 
-def as_float(name: str, x: Any) -> float:
+FIX_GAMMA = "Fix: pass for instance gamma=0.99."
+_FIX_NUMBER = "Fix: pass the scalar of one step of one environment."
+_FIX_FLAG = "Fix: pass a bool, such as the flag of one step as env.step returned it."
+
+
+def as_float(name: str, x: Any, fix: str = _FIX_NUMBER) -> float:
     """A Python float from any real number, NumPy or jax ones included.
 
     Raises
@@ -24,23 +29,47 @@ def as_float(name: str, x: Any) -> float:
         return float(x)
     if getattr(x, "dtype", None) is not None and not np.ndim(x):
         return float(np.asarray(x, np.float32))  # bfloat16 and its like
-    got = f"shape {np.shape(x)}" if np.ndim(x) else repr(x)
-    raise TypeError(f"{name}: expected a number, got {got}. Fix: pass the scalar of one step of one environment.")
+    raise TypeError(f"{name}: expected a number, got {_what(x)}. {fix}")
 
 
-def as_flag(name: str, x: Any) -> bool:
-    """A Python bool from whatever has one truth value.
+def as_number(name: str, x: Any) -> float:
+    """Like :func:`as_float`, but no flag: next to flags in a list of arguments, one would be a slip.
 
     Raises
     ------
     TypeError
-        If `x` has axes.
+        If `x` is not a number, or a bool, or has axes.
     """
-    if np.ndim(x):
+    if _kind(x) == "b":
         raise TypeError(
-            f"{name}: expected a bool, got shape {np.shape(x)}. Fix: pass the flag of one step of one environment."
+            f"{name}: expected a number, got the bool {x!r}. Fix: pass truncated= by name, if that is what it is."
         )
-    return bool(x)
+    return as_float(name, x)
+
+
+def as_flag(name: str, x: Any) -> bool:
+    """A Python bool from a bool of Python, NumPy or jax, or from the integer 0 or 1.
+
+    Raises
+    ------
+    TypeError
+        If `x` is anything else, or has axes.
+    """
+    kind = _kind(x)
+    if not np.ndim(x) and (kind == "b" or (kind in ("i", "u") and x in (0, 1))):
+        return bool(x)
+    raise TypeError(f"{name}: expected a bool, got {_what(x)}. {_FIX_FLAG}")
+
+
+def _kind(x: Any) -> str:
+    """The kind of number, as in ``np.dtype.kind``; empty if it is none."""
+    if isinstance(x, int):
+        return "b" if isinstance(x, bool) else "i"
+    return getattr(getattr(x, "dtype", None), "kind", "")
+
+
+def _what(x: Any) -> str:
+    return f"shape {np.shape(x)}" if np.ndim(x) else repr(x)
 
 
 def as_gamma(x: Any) -> float:
@@ -51,9 +80,9 @@ def as_gamma(x: Any) -> float:
     TypeError, ValueError
         If it is not a number, or not in [0, 1].
     """
-    gamma = as_float("gamma", x)
+    gamma = as_float("gamma", x, fix=FIX_GAMMA)
     if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma: expected a number in [0, 1], got {x!r}. Fix: pass for instance gamma=0.99.")
+        raise ValueError(f"gamma: expected a number in [0, 1], got {x!r}. {FIX_GAMMA}")
     return gamma
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..utils import pretty_repr
 from ._rows import batch_of_one
-from ._scalars import as_flag, as_float
+from ._scalars import FIX_GAMMA, as_flag, as_float, as_number
 
 __all__ = ("TransitionBatch",)
 
@@ -128,13 +128,14 @@ class TransitionBatch:
         Raises
         ------
         TypeError
-            If `logp`, `logp_next`, `r` or `w` is not a number, `w` is negative, or `gamma` is not in [0, 1].
+            If `logp`, `logp_next`, `r` or `w` is not a number, `w` is negative, `gamma` is not in [0, 1], or `done` or
+            `truncated` is not a bool (of NumPy or jax too) or the integer 0 or 1.
         ValueError
             If `truncated` without `s_next`.
         """
-        gamma, w = as_float("gamma", gamma), as_float("w", w)
+        gamma, w = as_float("gamma", gamma, FIX_GAMMA), as_number("w", w)
         if not 0 <= gamma <= 1:
-            raise TypeError(f"gamma: expected a number in [0, 1], got {gamma}. Fix: pass for instance gamma=0.99.")
+            raise TypeError(f"gamma: expected a number in [0, 1], got {gamma}. {FIX_GAMMA}")
         if w < 0:
             raise TypeError(f"w: expected a weight of at least 0, got {w}. Fix: pass w=1.0.")
         done = as_flag("done", done)
@@ -143,12 +144,12 @@ class TransitionBatch:
         return cls(
             S=batch_of_one(s),
             A=batch_of_one(a),
-            logP=_one_float("logp", logp),
-            Rn=_one_float("r", r),
+            logP=np.array([as_number("logp", logp)], np.float32),
+            Rn=np.array([as_float("r", r)], np.float32),
             In=np.array([0 if done else gamma], np.float32),
             S_next=batch_of_one(s_next),
             A_next=batch_of_one(a_next),
-            logP_next=None if logp_next is None else _one_float("logp_next", logp_next),
+            logP_next=None if logp_next is None else np.array([as_number("logp_next", logp_next)], np.float32),
             W=np.array([w], np.float32),
             idx=np.array([0 if idx is None else idx], np.int32),
             extra_info=batch_of_one(extra_info),
@@ -222,10 +223,6 @@ jax.tree_util.register_pytree_with_keys(TransitionBatch, _flatten, _unflatten, l
 def _ones_like(rn: Any) -> np.ndarray:
     dtype = getattr(rn, "dtype", np.dtype(np.float32))
     return np.ones(np.shape(rn), dtype if np.dtype(dtype).kind == "f" else np.float32)
-
-
-def _one_float(name: str, x: Any) -> np.ndarray:
-    return np.array([as_float(name, x)], np.float32)
 
 
 def _close(x: Any, y: Any) -> bool:

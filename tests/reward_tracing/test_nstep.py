@@ -191,7 +191,8 @@ def test_nested_observations_and_actions():
 )
 def test_any_scalar_is_a_number(r):
     tracer = NStep(1, 0.9)
-    tracer.add(0, 0, r, np.bool_(True), logp=r, w=r)
+    number = 1 if r is True else r  # a reward may be a bool, a propensity may not
+    tracer.add(0, 0, r, np.bool_(True), logp=number, w=number)
     tb = tracer.pop()
     assert (tb.Rn, tb.logP, tb.W) == (1, 1, 1)
     assert tb.In == 0
@@ -295,6 +296,18 @@ def test_nothing_to_pop(take):
         ({"w": None}, TypeError, "w: expected a number"),
         ({"done": np.array([True, False])}, TypeError, r"done: expected a bool, got shape \(2,\)"),
         ({"truncated": np.zeros(2)}, TypeError, r"truncated: expected a bool, got shape \(2,\)"),
+        ({"done": "no"}, TypeError, r"done: expected a bool, got 'no'\. Fix: pass a bool"),
+        ({"done": None}, TypeError, "done: expected a bool, got None"),
+        ({"done": 0.0}, TypeError, r"done: expected a bool, got 0\.0"),
+        ({"done": np.float32(1)}, TypeError, "done: expected a bool, got "),
+        ({"done": 2}, TypeError, "done: expected a bool, got 2"),
+        ({"truncated": None}, TypeError, "truncated: expected a bool, got None"),
+        ({"truncated": [True]}, TypeError, r"truncated: expected a bool, got shape \(1,\)"),
+        ({"logp": True}, TypeError, r"logp: expected a number, got the bool True\. Fix: pass truncated= by name"),
+        ({"logp": np.False_}, TypeError, r"logp: .*Fix: pass truncated= by name"),
+        ({"logp": jnp.array(True)}, TypeError, r"logp: .*Fix: pass truncated= by name"),
+        ({"w": False}, TypeError, r"w: expected a number, got the bool False\. Fix: pass truncated= by name"),
+        ({"s_next": 3, "a_next": 0, "logp_next": True}, TypeError, r"logp_next: expected a number, got the bool True"),
         ({"a_next": 3}, ValueError, r"a_next: expected it with the observation.*Fix: pass s_next too"),
         ({"s_next": 3, "logp_next": 0.5}, ValueError, r"logp_next: expected it with the action.*Fix: pass a_next too"),
     ],
@@ -306,6 +319,25 @@ def test_wrong_arguments_change_nothing(wrong, error, text):
     assert len(tracer) == 0
 
 
+@pytest.mark.parametrize("flags", [(True,), (False,), (True, 1.0), (np.bool_(False), 3)])
+def test_a_flag_by_position_is_not_a_propensity(flags):
+    tracer = NStep(1, 0.9)
+    with pytest.raises(TypeError, match=r"Fix: pass truncated= by name"):
+        tracer.add(0, 0, 0.0, False, *flags)
+    assert len(tracer) == 0
+
+
+@pytest.mark.parametrize("flag", [bool, np.bool_, int, np.int64, np.uint8, np.array, jnp.array])
+def test_what_may_be_a_flag(flag):
+    tracer = NStep(1, 0.5)
+    tracer.add(0, 0, 1.0, flag(False))
+    assert not tracer
+    tracer.add(1, 0, 1.0, flag(False), truncated=flag(True), s_next=2)
+    assert tracer.flush().In.tolist() == [0.5, 0.5]
+    tracer.add(0, 0, 1.0, flag(True), truncated=flag(False))
+    assert tracer.flush().In.tolist() == [0.0]
+
+
 @pytest.mark.parametrize(
     ("n", "gamma", "error", "text"),
     [
@@ -315,6 +347,7 @@ def test_wrong_arguments_change_nothing(wrong, error, text):
         (1, -0.1, ValueError, "gamma: expected a number in"),
         (1, float("nan"), ValueError, "gamma: expected a number in"),
         (1, None, TypeError, "gamma: expected a number, got None"),
+        (1, "a", TypeError, r"gamma: expected a number, got 'a'\. Fix: pass for instance gamma=0\.99"),
     ],
 )
 def test_wrong_constructor_arguments(n, gamma, error, text):

@@ -163,6 +163,11 @@ def test_from_single_truncated():
         ({"gamma": 1.5}, r"gamma: expected a number in \[0, 1\], got 1\.5"),
         ({"gamma": None}, "gamma: expected a number, got None"),
         ({"w": -1}, r"w: expected a weight of at least 0, got -1\.0"),
+        ({"w": True}, "w: expected a number, got the bool True"),
+        ({"logp": False}, "logp: expected a number, got the bool False"),
+        ({"logp_next": np.True_}, "logp_next: expected a number, got the bool"),
+        ({"done": "no"}, "done: expected a bool, got 'no'"),
+        ({"truncated": None}, "truncated: expected a bool, got None"),
         ({"done": np.zeros(2)}, r"done: expected a bool, got shape \(2,\)"),
     ],
 )
