@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
-from ._stateful import Stateful
+from ._stateful import EVERYBODY, IN_PLACE, Stateful, is_tracing
 
-__all__ = ("InPlace", "claim", "dispatch", "owned_copy")
+__all__ = ("InPlace", "advance", "owned_copy")
 
 
 def owned_copy(tree: Any) -> Any:
@@ -18,12 +18,7 @@ def owned_copy(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
 
 
-def claim(obj: Stateful, entries: Sequence[Any]) -> None:
-    """Make `obj` the sole owner of some entries of its state, so that they can be donated."""
-    if not obj._owned.issuperset(entries):
-        missing = [entry for entry in entries if entry not in obj._owned]
-        obj._state = {**obj._state, **{entry: owned_copy(obj._state[entry]) for entry in missing}}
-        obj._owned = obj._owned.union(missing)
+_CHECKS = ("jax_debug_nans", "jax_debug_infs")  # with these, a call raises after it has run
 
 
 class InPlace:
@@ -34,9 +29,11 @@ class InPlace:
     ``pure`` does not donate, for use under a transformation, where the arrays belong to whoever called it.
     """
 
-    __slots__ = ("__weakref__", "_tree", "consuming", "pure")
+    __slots__ = ("__weakref__", "_calls_back", "_tree", "consuming", "pure")
 
     def __init__(self, fun: Callable):
+        self._calls_back: bool | None = None
+
         def flat(given: Any, *args: Any) -> list:
             leaves, self._tree = jax.tree.flatten(fun(given, *args))
             return leaves
@@ -48,20 +45,65 @@ class InPlace:
         """What the function returned, of the leaves that ``consuming`` returned."""
         return jax.tree.unflatten(self._tree, leaves)
 
+    def may_consume(self, objs: Sequence[Stateful], *args: Any) -> bool:
+        """Whether the states of `objs` may be consumed: nobody else looks at them, and nothing can fail on the way.
 
-def dispatch(objs: Sequence[Stateful], step: InPlace, commit: Callable[[list], Any], *args: Any) -> Any:
-    """``commit(step.consuming(*args))`` for a step that consumes the state of `objs`, safe against Ctrl-C.
+        A program that calls back into Python, or that is checked for NaN, may fail after it has consumed its arguments.
+        """
+        if any(obj._reader == EVERYBODY for obj in objs) or any(getattr(jax.config, name) for name in _CHECKS):
+            return False
+        if self._calls_back is None:
+            self._calls_back = _calls_back(self.consuming.trace(*args).jaxpr)
+        return not self._calls_back
+
+
+def _calls_back(jaxpr: Any) -> bool:
+    """Whether a program calls into Python."""
+    if hasattr(jaxpr, "eqns"):  # a closed one has them too; since jax 0.12 there is no other kind
+        return any("callback" in e.primitive.name or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
+    return isinstance(jaxpr, list | tuple) and any(map(_calls_back, jaxpr))
+
+
+def advance(
+    objs: Sequence[Stateful],
+    step: InPlace,
+    claim: Callable[[], Any],
+    keep: Callable[[Any], Any],
+    given: Any,
+    *args: Any,
+) -> Any:
+    """``keep(step(given, *args))``, in place where that is safe.
+
+    Parameters
+    ----------
+    objs : sequence of Stateful
+        Whose state is given.
+    step : InPlace
+    claim : callable
+        Gives `given` again, with copies of all that somebody else may hold.
+    keep : callable
+        Puts what the step returned into the objects. May run twice.
+    """
+    if not is_tracing():
+        with IN_PLACE:
+            if step.may_consume(objs, given, *args):
+                return _consume(objs, step, keep, claim(), *args)
+    return keep(step.pure(given, *args))
+
+
+def _consume(objs: Sequence[Stateful], step: InPlace, keep: Callable[[Any], Any], *args: Any) -> Any:
+    """Call the consuming form, safe against Ctrl-C.
 
     Python delivers an interrupt between two bytecodes, which could fall after the call has consumed the old state and
     before the new one is kept. ``list.extend(starmap(...))`` is one bytecode, and while a journal is open, the next
-    look at any of the objects finishes what was interrupted. `commit` takes the leaves, and may run twice.
+    look at any of the objects finishes what was interrupted.
     """
     box: list = []
-    journal = (box, commit)
+    journal = (box, lambda leaves: keep(step.result(leaves)))
     for obj in objs:
         obj._journal = journal
     box.extend(itertools.starmap(step.consuming, (args,)))
-    result = commit(box[0])
+    result = journal[1](box[0])
     box.clear()
     for obj in objs:
         obj._journal = None

@@ -47,6 +47,8 @@ class Rng(NamedTuple):
 
 def as_key(key: Any) -> jax.Array:
     """A typed key, from a typed one or the older uint32[2]."""
+    if not hasattr(key, "dtype"):
+        raise TypeError(f"key: expected a key, got {type(key).__name__}. Fix: pass jax.random.key({key!r}).")
     return key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 

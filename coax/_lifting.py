@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._donation import dispatch, owned_copy
+from ._donation import advance, owned_copy
 from ._entries import as_key
 from ._program import Compiled, Program, compile_program, record, run, write_leaves
 from ._stateful import (
@@ -83,6 +83,9 @@ class States(Mapping):
         )
         return new
 
+    def __reduce__(self) -> tuple:
+        return States, (list(self), self._values)
+
     def tree_flatten_with_keys(self) -> tuple[list, tuple]:
         names = [f"[{i}:{name_of(ref())}]" for i, ref in enumerate(self._refs)]
         return [(jax.tree_util.GetAttrKey(n), v) for n, v in zip(names, self._values, strict=True)], self._refs
@@ -138,11 +141,11 @@ def transform(fun: Callable, over: Over) -> Transformed:
     def init(key: jax.Array, keep: Over = ()) -> States:
         return States(objs, _init(objs, as_key(key), _kept(objs, keep)))
 
-    @functools.wraps(fun)
     def apply(states: States, *args: Any, **kwargs: Any) -> tuple[Any, States]:
         out, new = run(fun, objs, [states[obj] for obj in objs], args, kwargs)
         return out, States(objs, new)
 
+    apply.__doc__ = fun.__doc__
     return Transformed(init, apply)
 
 
@@ -155,6 +158,11 @@ def check(states: States) -> None:
         If an updater met gradients that were not finite: it and the parameter are named, and with mapped states how
         many seeds.
     """
+    if not isinstance(states, States):
+        raise TypeError(
+            f"check: expected the states of a coax.transform, got {type(states).__name__}. Fix: pass what init or "
+            "apply returned; an updater itself raises at its next call, or at once with update(..., wait=True)."
+        )
     for obj in states:
         obj._inspect(states[obj])
 
@@ -168,24 +176,31 @@ def _kept(objs: Sequence[Stateful], keep: Over) -> set[Stateful]:
 
 def _init(objs: Sequence[Stateful], key: jax.Array, kept: set[Stateful]) -> list:
     frame = Frame({})
-    origins: dict[Any, Any] = {}  # one fresh state for an object and all its copies
+    origins: dict[Any, Any] = {}  # what copies of a kept object start from
     for obj in kept:
         frame.states[obj] = obj._peek()
         obj._owned = frozenset()
-        if obj._lineage is not None:
-            origins.setdefault(obj._lineage, frame.states[obj])
+        if obj._lineage is not None and not obj._is_copy:
+            origins[obj._lineage] = frame.states[obj]
+    positions: dict[Any, int] = {}
     for i, obj in enumerate(objs):
         if obj in kept:
             continue
-        if obj._lineage not in origins:
-            with opened(frame):
-                fresh = check_like(name_of(obj), obj._state, obj.init(jax.random.fold_in(key, i)))
-            if obj._lineage is not None:
-                origins[obj._lineage] = fresh
-            frame.states[obj] = fresh
-        else:
-            frame.states[obj] = origins[obj._lineage]
+        # an object and its copies use one key, so that they start alike but for the numbers that were set on each
+        position = i if obj._lineage is None else positions.setdefault(obj._lineage, i)
+        with opened(frame):
+            fresh = obj.init(jax.random.fold_in(key, position))
+        if obj._lineage in origins:
+            fresh = _as_origin(obj._state, fresh, origins[obj._lineage])
+        frame.states[obj] = check_like(name_of(obj), obj._state, fresh)
     return [frame.states[obj] for obj in objs]
+
+
+def _as_origin(present: Any, fresh: Any, origin: Any) -> Any:
+    """The state of an origin, but for the entries that a fresh state takes from the present one: settable numbers."""
+    if not isinstance(fresh, dict):
+        return origin
+    return {name: x if x is present[name] else origin[name] for name, x in fresh.items()}
 
 
 def _device_objects(over: Over) -> tuple[Stateful, ...]:
@@ -241,6 +256,12 @@ class _Lifted:
         self._objs = objs
         self._cache: dict[Any, Compiled] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cache": {}}
+
+    def __deepcopy__(self, memo: dict) -> _Lifted:
+        return _Lifted(self._fun, self._objs)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return _call_lifted(self._fun, self._objs, self._cache, args, kwargs)
 
@@ -273,11 +294,9 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
                 objs[i]._owned = owned
         return jax.tree.unflatten(compiled.program.out_tree, result[1])
 
-    kept = [leaves[i] for i in compiled.kept]
-    if tracing:
-        return keep(compiled.call.pure([leaves[i] for i in compiled.donated], kept, arg_leaves))
-    given = _claimed(objs, compiled, leaves)
-    return dispatch(objs, compiled.call, lambda flat: keep(compiled.call.result(flat)), given, kept, arg_leaves)
+    given, kept = [leaves[i] for i in compiled.donated], [leaves[i] for i in compiled.kept]
+    changed = [objs[i] for i in compiled.changes]
+    return advance(changed, compiled.call, lambda: _claimed(objs, compiled, leaves), keep, given, kept, arg_leaves)
 
 
 def _claimed(objs: Sequence[Stateful], compiled: Compiled, leaves: Sequence) -> list:
@@ -329,6 +348,10 @@ def scan(step: Callable, length: int | None = None, over: Over = (), xs: Any = N
     -----
     The compiled loop is kept with the function `step`: define the body once, outside of any loop around it.
     """
+    if not callable(step):
+        raise TypeError(
+            f"scan: expected a function as the body, got {type(step).__name__}. Fix: scan(step, length, over)."
+        )
     length = _loop_length(length, xs)
     if unjitted:
         turns = [()] * length if xs is None else [(jax.tree.map(operator.itemgetter(i), xs),) for i in range(length)]
@@ -341,16 +364,16 @@ def scan(step: Callable, length: int | None = None, over: Over = (), xs: Any = N
 
 
 def _loop_length(length: int | None, xs: Any) -> int:
-    lengths = {np.shape(x)[0] if np.ndim(x) else None for x in jax.tree.leaves(xs)}
+    lengths = {np.shape(x)[0] if np.ndim(x) else 0 for x in jax.tree.leaves(xs)}
     if length is not None:
-        lengths.add(int(length))
-    if len(lengths) != 1 or None in lengths:
+        lengths.add(operator.index(length) if hasattr(length, "__index__") else 0)
+    if len(lengths) != 1 or min(lengths) < 1:
         raise ValueError(
-            f"scan: expected one length, got length={length} and xs with shapes "
+            f"scan: expected one length of at least 1, got length={length} and xs with shapes "
             f"{[np.shape(x) for x in jax.tree.leaves(xs)]}. Fix: pass length=, or arrays of equal length as xs."
         )
     (found,) = lengths
-    return found  # type: ignore[return-value]  # None was refused above
+    return found
 
 
 def _body_loop(step: Callable, length: int, objs: Sequence[Stateful]) -> Callable:
@@ -363,6 +386,8 @@ _LOOPS: weakref.WeakKeyDictionary[Callable, dict] = weakref.WeakKeyDictionary()
 def _kept_programs(step: Callable, objs: Sequence[Stateful], length: int) -> dict:
     """The compiled loops of a body. They go when the body goes."""
     anchor = getattr(step, "__func__", step)  # a bound method is made anew at each access, its function is not
+    if getattr(anchor, "__hash__", None) is None:
+        return {}
     owner = weakref.ref(step.__self__) if hasattr(step, "__self__") and hasattr(step, "__func__") else None
     by_use = _LOOPS.setdefault(anchor, {})
     for use in [use for use in by_use if any(ref() is None for ref in use[0])]:

@@ -62,13 +62,6 @@ def record(
     return Program(closed, out_tree, changed, fresh)
 
 
-def _calls_back(jaxpr: Any) -> bool:
-    """Whether a program calls into Python, which may raise after its arguments were consumed."""
-    if hasattr(jaxpr, "eqns"):  # a closed one has them too; since jax 0.12 there is no other kind
-        return any("callback" in e.primitive.name or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
-    return isinstance(jaxpr, list | tuple) and any(map(_calls_back, jaxpr))
-
-
 def write_leaves(objs: Sequence[Stateful], states: Sequence, changes: Mapping[int, Any]) -> None:
     """Put changed leaves, by their position in the flattened states, into the current frame."""
     start = 0
@@ -115,7 +108,7 @@ def compile_program(
     fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping
 ) -> Compiled:
     program = record(fun, objs, states, args, kwargs)
-    donated = () if _calls_back(program.closed) else program.changed
+    donated = program.changed
     kept = tuple(i for i in range(len(jax.tree.leaves(states))) if i not in set(donated))
 
     def call(given: list, others: list, arg_leaves: list) -> tuple[list, list]:

@@ -11,6 +11,7 @@ import abc
 import contextlib
 import contextvars
 import copy as _copy
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -24,6 +25,8 @@ __all__ = ("HostStateful", "Stateful", "collect")
 
 with jax.ensure_compile_time_eval():
     _TOP_LEVEL = get_opaque_trace_state()
+IN_PLACE = threading.RLock()  # held while a call consumes state
+EVERYBODY = 0  # no thread has this number
 _FRAME: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("coax_frame", default=None)
 
 
@@ -102,6 +105,15 @@ def name_of(obj: Any) -> str:
     return f"{type(obj).__name__} {label!r}" if isinstance(label, str) else type(obj).__name__
 
 
+def refuse_in_trace(obj: Stateful, what: str) -> None:
+    """Refuse to do inside a compiled function what would stay done after an error in it."""
+    if is_tracing():
+        raise StateError(
+            f"{name_of(obj)}.{what} inside a compiled function would be done once, when it is compiled. "
+            "Fix: do it outside."
+        )
+
+
 def _bare_error(obj: Stateful) -> StateError:
     return StateError(
         f"{name_of(obj)} is used under a bare jax transformation (jax.jit, jax.vmap, jax.grad, ...), which cannot "
@@ -141,7 +153,9 @@ class Stateful(abc.ABC):
     _owned: frozenset = frozenset()  # top-level entries of the state that nobody else can hold
     _version: int = 0  # how often a part that is compiled in was exchanged
     _journal: tuple[list, Callable] | None = None  # open while a call consumes the state
+    _reader: int | None = None  # the one thread that looks at the state, or EVERYBODY
     _lineage: Any = None  # shared by an object and its copies
+    _is_copy: bool = False
 
     @abc.abstractmethod
     def init(self, key: jax.Array) -> Any:
@@ -185,30 +199,26 @@ class Stateful(abc.ABC):
         deep : bool, optional
             Copy the arrays too. Arrays are never changed in place, so a shallow copy is independent already.
         """
-        if is_tracing():
-            raise StateError(
-                f"{name_of(self)}.copy() inside a compiled function. "
-                "Fix: make the copy outside and add it to over=(...)."
-            )
+        refuse_in_trace(self, "copy()")
         return _copy.deepcopy(self) if deep else _copy.copy(self)
 
     def __copy__(self) -> Self:
-        if self._journal is not None:
-            self._settle()
+        self._stored()
         self._lineage = self._lineage or _Lineage()
         self._owned = frozenset()
         new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
+        new.__dict__.update({**self.__getstate__(), "_is_copy": True})
         return new
 
     def __deepcopy__(self, memo: dict) -> Self:
-        if self._journal is not None:
-            self._settle()
+        self._stored()
         self._lineage = self._lineage or _Lineage()
         new = memo[id(self)] = object.__new__(type(self))
-        new.__dict__.update(_copy.deepcopy(self.__dict__, memo))
-        new._owned = frozenset()
+        new.__dict__.update({**_copy.deepcopy(self.__getstate__(), memo), "_is_copy": True, "_owned": frozenset()})
         return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_journal", "_reader")}
 
     # --- for subclasses: the same without checks, and without handing the state out
 
@@ -219,9 +229,26 @@ class Stateful(abc.ABC):
             return frame.find(self)
         if get_opaque_trace_state() != _TOP_LEVEL and _is_staged():
             raise _bare_error(self)
+        return self._stored()
+
+    def _stored(self) -> Any:
+        """The state in the object itself."""
+        if self._reader != threading.get_ident():
+            self._meet()
         if self._journal is not None:
             self._settle()
         return self._state
+
+    def _meet(self) -> None:
+        """A thread looks for the first time. Once there are two, nothing of the state is consumed any more."""
+        if self._reader is None:
+            self._reader = threading.get_ident()
+        elif self._reader != EVERYBODY:
+            # wait for a call that may be consuming the state just now; not for ever, since that call may wait for us
+            waited = IN_PLACE.acquire(timeout=10)
+            self._reader = EVERYBODY
+            if waited:
+                IN_PLACE.release()
 
     def _settle(self) -> None:
         """Finish what an interrupt cut short."""
@@ -299,10 +326,7 @@ def states_of(objs: Sequence[Stateful]) -> list[Any]:
     """The states of several objects, for reading here and now: one look at where this is, instead of one for each."""
     if is_tracing():
         return [obj._peek() for obj in objs]
-    for obj in objs:
-        if obj._journal is not None:
-            obj._settle()
-    return [obj._state for obj in objs]
+    return [obj._stored() for obj in objs]
 
 
 def collect(over: Stateful | Iterable[Stateful]) -> tuple[Stateful, ...]:
@@ -313,6 +337,8 @@ def collect(over: Stateful | Iterable[Stateful]) -> tuple[Stateful, ...]:
     TypeError
         If something in `over` is not a :class:`Stateful` object.
     """
+    if not isinstance(over, Iterable | Stateful):
+        over = (over,)
     found: dict[int, Stateful] = {}
     seen: set[int] = set()
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._donation import InPlace, claim, dispatch
-from ._stateful import Stateful, check_like, is_tracing, name_of, states_of
+from ._donation import InPlace, advance, owned_copy
+from ._stateful import Stateful, check_like, name_of, refuse_in_trace, states_of
 
 __all__ = ("FINITE", "OptimizerAttribute", "call_step", "fill_dead_rows", "gradient_step", "raise_not_finite")
 
@@ -28,9 +28,23 @@ def first_not_finite(grads: Any) -> jax.Array:
 
 
 def gradient_step(
-    optimizer: optax.GradientTransformation, grads: Any, params: Any, optimizer_state: Any, flag: jax.Array
+    optimizer: optax.GradientTransformation,
+    grads: Any,
+    params: Any,
+    optimizer_state: Any,
+    flag: jax.Array,
+    some: Any = True,
 ) -> tuple[Any, Any, jax.Array, jax.Array]:
     """One step of the optimizer, or none at all if the gradients are not finite.
+
+    Parameters
+    ----------
+    optimizer : optax.GradientTransformation
+    grads, params, optimizer_state : pytrees
+    flag : i32[]
+        The first bad leaf so far, -1 if there was none.
+    some : bool[], optional
+        Whether there is anything to learn from. Without, there is no step: momentum alone moves nothing.
 
     Returns
     -------
@@ -41,8 +55,8 @@ def gradient_step(
     fine : bool[]
         Whether the step was taken.
     """
-    bad = first_not_finite(grads)
-    fine = bad < 0
+    bad = jnp.where(some, first_not_finite(grads), -1)
+    fine = (bad < 0) & some
     updates, new_state = optimizer.update(grads, optimizer_state, params)
     new_params = optax.apply_updates(params, updates)
     kept = keep_unless(fine, (new_params, new_state), (params, optimizer_state))
@@ -91,10 +105,6 @@ def call_step(
     tuple
         What the step returned, after the new entries.
     """
-    tracing = is_tracing()
-    if not tracing:
-        for i, entries in mutable:
-            claim(objs[i], entries)
     states = states_of(objs)
     *others, own = states
     rest = [{name: value for name, value in state.items() if name != "rng"} for state in others] + [dict(own)]
@@ -105,10 +115,13 @@ def call_step(
             objs[i]._write({**states[i], **new}, objs[i]._owned.union(entries))
         return result[1:]
 
-    if tracing:
-        return keep(step.pure(given, rest, *args))
-    changed = [objs[i] for i, _ in mutable]
-    return dispatch(changed, step, lambda leaves: keep(step.result(leaves)), given, rest, *args)
+    def claim() -> list[dict[str, Any]]:
+        return [
+            {name: x if name in objs[i]._owned else owned_copy(x) for name, x in entries.items()}
+            for (i, _), entries in zip(mutable, given, strict=True)
+        ]
+
+    return advance([objs[i] for i, _ in mutable], step, claim, keep, given, rest, *args)
 
 
 def merge(mutable: Sequence[tuple[int, tuple[str, ...]]], given: Sequence[dict], rest: Sequence[dict]) -> list[dict]:
@@ -119,8 +132,8 @@ def merge(mutable: Sequence[tuple[int, tuple[str, ...]]], given: Sequence[dict],
     return states
 
 
-def raise_not_finite(owner: str, flag: Any, params: Any) -> None:
-    """Raise if a flag says so, naming the updater and the leaf.
+def raise_not_finite(owner: str, flag: Any, params: Any, hint: str = "") -> None:
+    """Raise if a flag says so, naming the updater and the leaf; `hint` says what else may have caused it.
 
     Raises
     ------
@@ -137,7 +150,7 @@ def raise_not_finite(owner: str, flag: Any, params: Any) -> None:
     raise RuntimeError(
         f"{owner}: the gradient of params{path} was not finite (NaN or infinity){where}. The parameters and the "
         "optimizer state were kept as they were before that update. Fix: look for a division by zero, a logarithm of "
-        "zero or an overflow in the forward pass and the rewards; clip gradients, or lower the learning rate."
+        f"zero or an overflow in the forward pass and the rewards; clip gradients, or lower the learning rate.{hint}"
     )
 
 
@@ -148,6 +161,7 @@ class OptimizerAttribute:
         return self if obj is None else obj._optimizer
 
     def __set__(self, obj: Any, new: Any) -> None:
+        refuse_in_trace(obj, "optimizer")
         new = as_optimizer(new, name_of(obj))
         fresh = jax.eval_shape(new.init, obj._main._peek()["params"])
         try:

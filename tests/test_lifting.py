@@ -1,5 +1,7 @@
 """Lifted functions: coax.transform, coax.jit, coax.scan, coax.cond."""
 
+import copy
+import dataclasses
 import gc
 import threading
 import weakref
@@ -99,10 +101,11 @@ def test_scan_of_a_body_that_returns_nothing():
 
 
 @pytest.mark.parametrize(
-    ("length", "xs"), [(None, None), (3, np.zeros(4)), (None, (np.zeros(3), np.zeros(4))), (2, 1.0)]
+    ("length", "xs"),
+    [(None, None), (3, np.zeros(4)), (None, (np.zeros(3), np.zeros(4))), (2, 1.0), (0, None), (-1, None), (2.5, None)],
 )
 def test_scan_wants_one_length(length, xs):
-    with pytest.raises(ValueError, match=r"scan: expected one length, got length=.* Fix: pass length="):
+    with pytest.raises(ValueError, match=r"scan: expected one length of at least 1, got length=.* Fix: pass length="):
         coax.scan(lambda x=None: None, length, over=(), xs=xs)
 
 
@@ -270,7 +273,7 @@ def test_a_copy_starts_as_its_origin(order):
     states = coax.transform(lambda: None, over=objs).init(KEY)
     for other in (q_targ, copy_of_copy):
         for a, b in zip(jax.tree.leaves(states[q]), jax.tree.leaves(states[other]), strict=True):
-            assert a is b
+            assert (a == b).all()
     independent = coax.Q(linear, LAKE, random_seed=0)
     states = coax.transform(lambda: None, over=(q, independent)).init(KEY)
     w, v = (states[obj]["params"]["linear"]["w"] for obj in (q, independent))
@@ -710,3 +713,97 @@ def test_gradients_that_are_not_finite_are_found_in_mapped_states():
     w, before = (np.array(s[q]["params"]["linear"]["w"]) for s in (new, states))
     np.testing.assert_array_equal(w[1:], before[1:])
     assert np.abs(w[0] - before[0]).max() > 1e-3
+
+
+# --- fresh states of copies
+
+
+def test_numbers_that_were_set_on_a_copy_stay_its_own():
+    q = coax.Q(linear, LAKE, random_seed=0)
+    pi = coax.EpsilonGreedy(q, epsilon=0.5)
+    greedy = pi.copy()
+    greedy.epsilon = 0.0
+    for keep in ((), (pi,), (greedy,)):
+        states = coax.transform(lambda: None, over=(pi, greedy)).init(KEY, keep=keep)
+        assert [float(states[obj]["epsilon"]) for obj in (pi, greedy)] == [0.5, 0.0]
+
+
+def test_a_copy_that_is_kept_does_not_become_the_origin():
+    student = coax.Q(linear, LAKE, random_seed=0)
+    teacher = student.copy()
+    teacher.params = jax.tree.map(jnp.ones_like, teacher.params)
+    states = coax.transform(lambda: None, over=(student, teacher)).init(KEY, keep=teacher)
+    assert np.all(np.array(states[teacher]["params"]["linear"]["w"]) == 1)
+    fresh = student.init(jax.random.fold_in(KEY, 0))
+    np.testing.assert_array_equal(states[student]["params"]["linear"]["w"], fresh["params"]["linear"]["w"])
+
+
+# --- what cannot be undone is refused inside
+
+
+def test_parts_cannot_be_exchanged_inside():
+    q = coax.Q(linear, LAKE, random_seed=0)
+    updater = sarsa(q)
+    optimizer, seed = updater.optimizer, q.random_seed
+
+    def exchange_optimizer():
+        updater.optimizer = optax.sgd(0.1)
+
+    def exchange_seed():
+        q.random_seed = 3
+
+    def build():
+        coax.EpsilonGreedy(q)
+
+    for change in (exchange_optimizer, exchange_seed, build):
+        with pytest.raises(coax._errors.StateError, match=r"(Sarsa|Q).* inside a compiled function would be done once"):
+            coax.jit(change, over=updater)()
+    assert (updater.optimizer, q.random_seed) == (optimizer, seed)
+
+
+# --- small print
+
+
+def test_apply_does_not_pose_as_the_function_it_was_made_of():
+    counter = Counter()
+    init, apply = coax.transform(counter.step, over=counter)
+    out, states = jax.jit(apply, donate_argnums=0)(init(KEY))
+    assert (int(out), int(states[counter]["n"])) == (0, 1)
+    assert apply.__doc__ == Counter.step.__doc__
+
+
+def test_lifted_functions_and_states_can_be_stored_and_copied():
+    counter = Counter()
+    step = coax.jit(counter.step, over=counter)
+    step()
+    twin = coax.utils.loads(coax.utils.dumps(step))
+    assert [int(twin()), int(twin()), int(step())] == [1, 2, 1]
+    same = copy.deepcopy(step)
+    assert [int(same()), int(step())] == [2, 3]
+    states = coax.transform(counter.step, over=counter).init(KEY)
+    other, stored = coax.utils.loads(coax.utils.dumps((counter, states)))
+    assert int(stored[other]["n"]) == 0
+
+
+def test_arguments_of_the_wrong_kind_are_named():
+    counter = Counter()
+    with pytest.raises(TypeError, match=r"over: expected coax.Stateful objects, got NoneType"):
+        coax.jit(counter.step, over=None)
+    with pytest.raises(TypeError, match=r"key: expected a key, got int. Fix: pass jax.random.key\(0\)"):
+        coax.transform(counter.step, over=counter).init(0)
+    with pytest.raises(TypeError, match=r"check: expected the states of a coax.transform, got Counter"):
+        coax.check(counter)
+    with pytest.raises(TypeError, match=r"scan: expected a function as the body, got int"):
+        coax.scan(3, counter.step, over=counter)
+
+
+def test_a_body_that_cannot_be_remembered_is_compiled_each_time():
+    @dataclasses.dataclass
+    class Body:
+        counter: Counter
+
+        def __call__(self):
+            return self.counter.step()
+
+    counter = Counter()
+    assert coax.scan(Body(counter), 3, over=counter).tolist() == [0, 1, 2]

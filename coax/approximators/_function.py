@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._entries import Entry, Rng, draw_key, fresh_seed
-from .._stateful import Stateful, check_like, is_tracing
+from .._stateful import Stateful, check_like, is_tracing, refuse_in_trace
 from ..utils import make_cast
 from ..value_transforms import ValueTransform
 from ._preprocessing import prepare
@@ -62,12 +62,14 @@ class Function(Stateful):
 
     @random_seed.setter
     def random_seed(self, seed: int | None) -> None:
+        refuse_in_trace(self, "random_seed = ...")
         seed = fresh_seed() if seed is None else int(seed)
         self._write({**self._peek(), "rng": self.rule.stream(jax.random.key(_as_uint32(seed)))}, self._owned)
         self._random_seed = seed
 
     def _child_seed(self) -> int:
         """Another seed each time, for an object that is built on it."""
+        refuse_in_trace(self, "another object on top of it,")
         rng = self._peek()["rng"]
         self._write({**self._peek(), "rng": rng.advanced()}, self._owned)
         return int(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._entries import Rng, fresh_seed
-from .._stateful import Stateful, is_tracing
+from .._stateful import Stateful, is_tracing, refuse_in_trace
 from ..utils import make_cast
 from ._checks import check_space
 
@@ -126,6 +126,7 @@ class RandomPolicy(Stateful):
 
     @random_seed.setter
     def random_seed(self, seed: int | None) -> None:
+        refuse_in_trace(self, "random_seed = ...")
         seed = fresh_seed() if seed is None else int(seed)
         self._write({"rng": Rng.seeded(seed)})
         self._random_seed = seed
