@@ -15,8 +15,9 @@ from .._stateful import Stateful, collect, is_tracing, states_of
 from .._updater import FINITE, OptimizerAttribute, as_optimizer, call_step, raise_not_finite
 from ..approximators import Function, Plan, host_only, prepare
 from ..regularizers import Regularizer
-from ..reward_tracing import TransitionBatch, check_batch, require_a_next
+from ..reward_tracing import TransitionBatch, check_batch, needs_a_next, require_a_next
 from ..value_losses import huber
+from ._fields import field_check
 from ._heads import SCALAR
 from ._rule import Batch, TDRule, Wiring
 
@@ -55,6 +56,7 @@ class TDLearning(Stateful):
     _uses_a = True
     _uses_a_next = False
     _reports_targ = False
+    _not_finite_hint = ""
 
     optimizer = OptimizerAttribute()
     optimizer_state = Entry("The state of the optimizer.")
@@ -87,6 +89,11 @@ class TDLearning(Stateful):
             )
         self._policy_regularizer = policy_regularizer
         self._clip_weights = _as_bounds(clip_weights, name)
+        self._drops_rows = self._clip_weights is None or self._clip_weights[0] == 0
+        spaces = {"S": main.observation_space, "S_next": main.observation_space}
+        if self._uses_a:
+            spaces |= {"A": main.action_space, "A_next": main.action_space}
+        self._fields = {field: field_check(space, field, name) for field, space in spaces.items()}
         if not jax.tree.leaves(main._peek()["params"]):
             raise TypeError(
                 f"{name}: expected a function with parameters, got one without. Fix: use e.g. hk.Linear in it."
@@ -182,7 +189,10 @@ class TDLearning(Stateful):
         RuntimeError
             If the gradients of an earlier call (with `wait`: of this one) were not finite. The parameters were kept.
         ValueError
-            If the fields of the batch disagree in length, or lack what the update needs.
+            If the fields of the batch disagree in length, lack what the update needs, or hold what is not an element
+            of the spaces; or if the batch is empty.
+        TypeError
+            If a field holds floats where its space is discrete.
         """
         self._poll()
         batch = self._batch(transition_batch)
@@ -254,37 +264,52 @@ class TDLearning(Stateful):
         if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or np.asarray(flag) < 0:
             return
         self._write({**self._state, "not_finite": FINITE}, self._owned)
-        raise_not_finite(type(self).__name__, flag, self._main._peek()["params"])
+        raise_not_finite(type(self).__name__, flag, self._main._peek()["params"], self._not_finite_hint)
 
     def _inspect(self, state: dict[str, Any]) -> None:
-        raise_not_finite(type(self).__name__, np.asarray(state["not_finite"]), self._main._state["params"])
+        flag = np.asarray(state["not_finite"])
+        raise_not_finite(type(self).__name__, flag, self._main._state["params"], self._not_finite_hint)
 
     def _batch(self, tb: TransitionBatch) -> Batch:
         """Check a batch, leave out what the update does not need, and run host-only preprocessors."""
         check_batch(tb)
-        self._check_fields(tb)
+        Rn, In, W = tb.Rn, tb.In, tb.W
+        if not (np.ndim(Rn) == np.ndim(In) == np.ndim(W) == 1 and len(W)):
+            raise self._bad_scalars(tb)
+        live, fields = W if self._drops_rows else np.ones(len(W)), self._fields
+        S, S_next = fields["S"](tb.S, live), fields["S_next"](tb.S_next, live)
+        A = fields["A"](tb.A, live) if self._uses_a else None
+        A_next = logP_next = None
         if self._uses_a_next:
-            require_a_next(tb, type(self).__name__)
-        S, S_next = prepare(tb.S, self._observers), prepare(tb.S_next, self._observers)
-        A = prepare(tb.A, self._actors) if self._uses_a else None
-        A_next = prepare(tb.A_next, self._actors) if self._uses_a_next else None
+            self._require_a_next(tb, live)
+            A_next, logP_next = fields["A_next"](tb.A_next, live), tb.logP_next
+        if self._observers:
+            S, S_next = prepare(S, self._observers), prepare(S_next, self._observers)
+        if self._actors:
+            A, A_next = (x if x is None else prepare(x, self._actors) for x in (A, A_next))
         extra_info = None if self._policy_regularizer is None else tb.extra_info
-        return Batch(S, A, tb.Rn, tb.In, S_next, A_next, tb.W, extra_info)
+        return Batch(S, A, Rn, In, S_next, A_next, logP_next, W, extra_info)
 
-    def _check_fields(self, tb: TransitionBatch) -> None:
-        for name in ("S", "A", "S_next") if self._uses_a else ("S", "S_next"):
-            if getattr(tb, name) is None:
-                raise ValueError(
-                    f"{type(self).__name__}: expected {name} in the batch, got None. "
-                    "Fix: pass what a tracer's pop() or a buffer's sample() returned."
+    def _bad_scalars(self, tb: TransitionBatch) -> ValueError:
+        name = type(self).__name__
+        for field in ("Rn", "In", "W"):
+            value = getattr(tb, field)
+            if np.ndim(value) != 1:
+                return ValueError(
+                    f"{name}: expected one {field} per transition, got shape {np.shape(value)}. "
+                    f"Fix: pass {field} with shape [B]."
                 )
-        for name in ("Rn", "In", "W"):
-            value = getattr(tb, name)
-            if getattr(value, "ndim", None) != 1:
-                raise ValueError(
-                    f"{type(self).__name__}: expected one {name} per transition, got shape {np.shape(value)}. "
-                    f"Fix: pass {name} with shape [B]."
-                )
+        return ValueError(
+            f"{name}: expected at least one transition, got a batch of size 0. "
+            "Fix: skip the update while there is nothing to learn from."
+        )
+
+    def _require_a_next(self, tb: TransitionBatch, live: Any) -> None:
+        try:
+            require_a_next(tb, type(self).__name__)
+        except ValueError:
+            if tb.A_next is None or not isinstance(live, np.ndarray) or (needs_a_next(tb) & (live != 0)).any():
+                raise
 
 
 def _as_bounds(clip_weights: Any, owner: str) -> tuple[float, float] | None:

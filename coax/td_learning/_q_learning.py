@@ -49,6 +49,10 @@ class Sarsa(TDLearning):
     """
 
     _uses_a_next = True
+    _not_finite_hint = (
+        " Transitions that were truncated without an a_next have no target here: pass it to the tracer, "
+        "tracer.add(..., truncated=True, s_next=s_next, a_next=pi(s_next))."
+    )
     q, q_targ = _Q, _Q_TARG
 
     def __init__(

@@ -30,6 +30,7 @@ class Batch(NamedTuple):
     In: Any
     S_next: Any
     A_next: Any
+    logP_next: Any
     W: Any
     extra_info: Any
 
@@ -115,6 +116,10 @@ class TDRule(Rule):
             states[w.own],
         )
         out_next, report = w.backup(nets, batch), {}
+        if batch.logP_next is not None:
+            # a row that was truncated without a next action has no target: what is not finite is reported
+            marked = jnp.isnan(batch.logP_next) & (batch.In != 0)
+            out_next = w.head.shift(out_next, jnp.where(marked, jnp.nan, 0.0))
         if w.regularizer is not None:
             # the term belongs to the state that is bootstrapped from
             term, report = w.regularizer.bind(states, key).evaluate(batch.S_next, live)
@@ -127,7 +132,7 @@ class TDRule(Rule):
     def _step(self, given: list, rest: list, batch: Batch, with_td_error: bool) -> tuple:
         states = merge(self.wiring.mutable, given, rest)
         grads, function_state, report, td_error = self._differentiate(states, batch)
-        new = self._advance(states, grads, function_state)
+        new = self._advance(states, grads, function_state, self._weighted(batch)[1].live.any())
         own = states[self.wiring.own]
         if self.wiring.uses_rng:
             new[0]["rng"] = own["rng"].advanced()
@@ -140,10 +145,10 @@ class TDRule(Rule):
     def _apply(self, given: list, rest: list, grads: Any, function_state: Any) -> tuple[list]:
         return (self._advance(merge(self.wiring.mutable, given, rest), grads, function_state),)
 
-    def _advance(self, states: list, grads: Any, function_state: Any) -> list[dict[str, Any]]:
+    def _advance(self, states: list, grads: Any, function_state: Any, some: Any = True) -> list[dict[str, Any]]:
         own, main = states[self.wiring.own], states[self.wiring.main.at]
         params, optimizer_state, flag, fine = gradient_step(
-            self.wiring.optimizer, grads, main["params"], own["optimizer_state"], own["not_finite"]
+            self.wiring.optimizer, grads, main["params"], own["optimizer_state"], own["not_finite"], some
         )
         kept = jax.tree.map(lambda new, old: jnp.where(fine, new, old), function_state, main["function_state"])
         return [

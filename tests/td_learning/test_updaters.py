@@ -84,15 +84,29 @@ def test_rows_of_weight_zero_do_not_count(func, value):
     np.testing.assert_array_equal(np.asarray(last)[dead], 0)
 
 
-def test_a_batch_of_only_such_rows_changes_nothing():
+@pytest.mark.parametrize(
+    "optimizer", [SGD, optax.adam(0.1), optax.sgd(0.1, momentum=0.9)], ids=["sgd", "adam", "heavy"]
+)
+def test_a_batch_of_only_such_rows_changes_nothing(optimizer):
     q = q_of(with_batch_norm)
-    updater = QLearning(q, optimizer=SGD)
+    updater = QLearning(q, optimizer=optimizer)
     updater.update(ref.batch())
-    before = snapshot(q)
+    before = snapshot(q, updater)
     metrics, td_error = updater.update(spoiled(ref.batch(), np.arange(ref.B), np.nan), return_td_error=True, wait=True)
-    assert_equal(snapshot(q), before)
+    assert_equal(snapshot(q, updater), before)
     assert all(value == 0 for value in metrics.values())
     np.testing.assert_array_equal(td_error, 0)
+
+
+def test_a_batch_of_only_such_rows_raises_nothing():
+    def root(S, is_training):
+        return jnp.sqrt(S @ hk.get_parameter("w", (ref.OBS, ref.N), init=jnp.ones))  # its slope at 0 is infinite
+
+    q = q_of(root)
+    updater = QLearning(q, optimizer=optax.adam(0.1))
+    before = snapshot(q, updater)
+    updater.update(ref.batch(W=np.zeros(ref.B, np.float32)), wait=True)
+    assert_equal(snapshot(q, updater), before)
 
 
 def test_batch_statistics_by_hand():
