@@ -46,8 +46,9 @@ class States(Mapping):
 
     Examples
     --------
-    >>> states = learn.init(jax.random.key(0))
-    >>> states[q]["params"]
+    >>> init, apply = coax.transform(lambda: qlearning.update(batch), over=qlearning)
+    >>> states = init(jax.random.key(0))
+    >>> params = states[q]["params"]
     """
 
     __slots__ = ("_refs", "_values")
@@ -132,9 +133,11 @@ def transform(fun: Callable, over: Over) -> Transformed:
 
     Examples
     --------
-    >>> init, apply = coax.transform(train, over=(env, pi, qlearning))
+    >>> def train(batch):
+    ...     return qlearning.update(batch)
+    >>> init, apply = coax.transform(train, over=qlearning)
     >>> states = jax.vmap(init)(jax.random.split(jax.random.key(0), 8))
-    >>> metrics, states = jax.jit(jax.vmap(apply))(states)
+    >>> metrics, states = jax.jit(jax.vmap(apply, in_axes=(0, None)))(states, batch)
     """
     objs = _device_objects(over)
 

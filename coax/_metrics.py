@@ -29,8 +29,8 @@ class Metrics(Mapping):
 
     Examples
     --------
-    >>> metrics = qlearning.update(batch) | ppo.update(batch, Adv)
-    >>> metrics["QLearning/loss"]
+    >>> metrics = qlearning.update(batch) | simple_td.update(batch)
+    >>> loss = metrics["QLearning/loss"] + metrics["SimpleTD/loss"]
     """
 
     __slots__ = ("_arrays", "_host", "_names")

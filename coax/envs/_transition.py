@@ -70,9 +70,9 @@ def transition(env: Any, A: Any) -> Transition:
 
     Examples
     --------
-    >>> env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"))
-    >>> env.reset(seed=13)
-    >>> while env.T < 10_000:
+    >>> env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLake-v1"))
+    >>> s, info = env.reset(seed=13)
+    >>> while env.T < 10:
     ...     A, logP = pi(env.observation, return_logp=True)
     ...     S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, A)
     """

@@ -61,8 +61,13 @@ def n_step_windows(rewards: Any, discount: Any, cut: Any, n: int) -> NStepWindow
 
     Examples
     --------
-    >>> rn, in_, last = n_step_windows(rewards, discount, cut, n=5)
-    >>> s_next = jax.tree.map(lambda x: x[last], next_observations)     # rollout of one environment
+    >>> rewards, discount, cut = jnp.array([1.0, 2.0, 4.0]), jnp.full(3, 0.5), jnp.zeros(3, bool)
+    >>> rn, in_, last = coax.returns.n_step_windows(rewards, discount, cut, n=2)
+    >>> rn.tolist()
+    [2.0, 4.0, 4.0]
+    >>> next_observations = jnp.array([1, 2, 3])  # of one environment
+    >>> next_observations[last].tolist()
+    [2, 3, 3]
 
     References
     ----------

@@ -59,7 +59,8 @@ def diff_transform(X: Any, dtype: Any = "float32") -> jax.Array:
 
     Examples
     --------
-    >>> hk.Sequential((coax.utils.diff_transform, hk.Conv2D(...), ...))
+    >>> coax.utils.diff_transform(jnp.array([1, 2, 4]))
+    Array([1., 2., 4.], dtype=float32)
     """
     X = jnp.asarray(X).astype(dtype)
     # Highest: reduced precision, the default on accelerators, would round pixel values before subtracting them.

@@ -49,8 +49,8 @@ class OrnsteinUhlenbeckNoise(HostStateful):
 
     Examples
     --------
-    >>> noise = OrnsteinUhlenbeckNoise(sigma=0.2, min_value=-1, max_value=1)
-    >>> a = noise(pi.mode(s))
+    >>> noise = coax.utils.OrnsteinUhlenbeckNoise(sigma=0.2, min_value=-1, max_value=1)
+    >>> a = noise(np.array([0.5]))
     """
 
     instead = "add jax.random.normal to the action there, or sample from the policy"

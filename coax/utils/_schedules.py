@@ -30,7 +30,7 @@ class StepwiseLinearFunction:
 
     Examples
     --------
-    >>> epsilon = StepwiseLinearFunction((0, 1.0), (1_000_000, 0.1), (2_000_000, 0.01))
+    >>> epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (1_000_000, 0.1), (2_000_000, 0.01))
     >>> pi.epsilon = epsilon(env.T)
     """
 

@@ -36,7 +36,7 @@ def sync_shared_params(*params: Mapping[str, Any], weights: Sequence[float] | No
 
     Examples
     --------
-    >>> v.params, pi.params = coax.utils.sync_shared_params(v.params, pi.params)
+    >>> q.params, q_targ.params = coax.utils.sync_shared_params(q.params, q_targ.params)
     """
     if len(params) < 2:
         return params

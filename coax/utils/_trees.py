@@ -27,7 +27,7 @@ def stack_trees(*trees: Sequence[Any]) -> tuple[Any, ...]:
 
     Examples
     --------
-    >>> (params,) = stack_trees([q1.params, q2.params])
+    >>> (params,) = coax.utils.stack_trees([q.params, q_targ.params])
     """
     return tuple(jax.tree.map(lambda *leaves: jnp.stack(leaves), *sequence) for sequence in trees)
 

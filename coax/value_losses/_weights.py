@@ -62,8 +62,8 @@ def blank_rows(w: Any, tree: T, fill: float = 0) -> T:
 
     Examples
     --------
-    >>> blank_rows(jnp.array([1.0, 0.0]), jnp.array([3.0, jnp.nan]))
-    Array([3., 0.], dtype=float32)
+    >>> coax.value_losses.blank_rows(jnp.array([1.0, 0.0]), jnp.array([3.0, jnp.nan])).tolist()
+    [3.0, 0.0]
     """
     if w is None:
         return tree

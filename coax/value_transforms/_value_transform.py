@@ -30,7 +30,7 @@ class ValueTransform:
 
     Examples
     --------
-    >>> f, f_inv = ValueTransform(jnp.arcsinh, jnp.sinh)
+    >>> f, f_inv = coax.value_transforms.ValueTransform(jnp.arcsinh, jnp.sinh)
     """
 
     __slots__ = ("_inverse_func", "_key", "_transform_func")

@@ -86,7 +86,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
 
     Examples
     --------
-    >>> env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"), name="dqn")
+    >>> env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLake-v1"), name="dqn")
     >>> s, info = env.reset(seed=13)
     >>> s, r, terminated, truncated, info = env.step(pi(s))
     >>> env.record_metrics(qlearning.update(batch))
