@@ -27,11 +27,15 @@ class Rule:
         """The rule of these ingredients: an existing one where they are the same objects, or equal spaces."""
         key = (cls, *map(_identity, ingredients))
         rule = _RULES.get(key)
-        if rule is None:
+        if rule is None or not rule.is_current():
             rule = cls(*ingredients)
             rule._ingredients = ingredients
             _RULES[key] = rule
         return rule  # type: ignore[return-value]
+
+    def is_current(self) -> bool:
+        """Whether the ingredients still mean what they meant when the rule was made of them."""
+        return True
 
     def __copy__(self) -> Self:
         return self

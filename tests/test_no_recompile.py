@@ -249,3 +249,28 @@ def test_dropping_every_object_frees_the_rules():
         gc.collect()
     assert [rule() for rule in rules] == [None] * 4
     assert forward() is None
+
+
+def test_a_function_that_has_changed_is_not_the_same():
+    """A global that the function reads, a constant, or an attribute of the object it belongs to."""
+
+    class Agent:
+        width = 4
+
+        def func(self, S, is_training):
+            return hk.nets.MLP([self.width, 2])(S) * settings["scale"]
+
+    settings, agent = {"scale": 1.0}, Agent()
+    first = coax.Q(agent.func, ENV, random_seed=0)
+    assert coax.Q(agent.func, ENV, random_seed=0).rule is first.rule
+    s = observation(1)
+    value = first(s)
+    settings["scale"] = 2.0
+    second = coax.Q(agent.func, ENV, random_seed=0)
+    np.testing.assert_allclose(second(s), 2 * value, rtol=1e-6)
+    np.testing.assert_array_equal(first(s), value)
+    assert coax.Q(agent.func, ENV, random_seed=0).rule is second.rule
+    agent.width = 8
+    third = coax.Q(agent.func, ENV, random_seed=0)
+    assert third.params["mlp/~/linear_0"]["w"].shape == (3, 8)
+    assert first.params["mlp/~/linear_0"]["w"].shape == (3, 4)

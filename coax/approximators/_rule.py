@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ class FunctionRule(Rule):
         self.example = self._example()
         self.fresh = jax.jit(self._fresh)
         self.seeded = jax.jit(lambda seed: self.init(jax.random.key(seed)))
-        self.output, self.uses_rng = self._trace()
+        self.output, self.uses_rng, self._meaning = self._trace()
         self.call_at = jax.jit(self._call_at)
         self.call_all = jax.jit(self._call_all)
         self.function = jax.jit(self._function, static_argnums=len(names) + 2)
@@ -103,10 +104,15 @@ class FunctionRule(Rule):
         params, function_state = self.forward.init(key, *self._inputs(key, *self.example), is_training=True)
         return {"params": params, "function_state": function_state}
 
-    def _trace(self) -> tuple[Any, bool]:
-        """The abstract output for a batch of one, and whether the function draws random numbers."""
-        state = jax.eval_shape(self.fresh, jax.random.key(0))
-        used, out = False, None
+    def is_current(self) -> bool:
+        """Whether the function is still the same program: it may read globals, or attributes of an object."""
+        return self._trace()[2] == self._meaning
+
+    def _trace(self) -> tuple[Any, bool, list]:
+        """The abstract output for a batch of one, whether the function draws random numbers, and what it means."""
+        # a new function each time: jax remembers what it has traced
+        closed, state = jax.make_jaxpr(lambda key: self._fresh(key), return_shape=True)(jax.random.key(0))
+        used, out, meaning = False, None, [_meaning(closed)]
         for is_training in (True, False):
 
             def apply(key: jax.Array, state: dict, is_training: bool = is_training) -> Any:
@@ -118,7 +124,8 @@ class FunctionRule(Rule):
             closed, shapes = jax.make_jaxpr(apply, return_shape=True)(jax.random.key(0), state)
             used = used or _is_used(closed.jaxpr, closed.jaxpr.invars[0])
             out = shapes[0]
-        return out, used
+            meaning.append(_meaning(closed))
+        return out, used, meaning
 
     # --- the function, on raw batches
 
@@ -242,6 +249,12 @@ def _some_key(key: Any) -> jax.Array:
 
 def _align(index: jax.Array, x: jax.Array) -> jax.Array:
     return index.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def _meaning(closed: Any) -> tuple:
+    """A program as text, with the values of its constants; equal for equal programs."""
+    constants = tuple((x.shape, str(x.dtype), x.tobytes()) for x in map(np.asarray, closed.consts))
+    return re.sub(r"0x[0-9a-f]+", "", str(closed)), constants
 
 
 def _is_used(jaxpr: Any, var: Any) -> bool:
