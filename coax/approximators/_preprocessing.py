@@ -35,7 +35,7 @@ class Preprocessor:
     """``func(rng, X)`` on batches of elements of a space.
 
     It is probed once: one that jax can trace becomes a part of the compiled functions, any other (NumPy, Python
-    branches) runs on the host before them.
+    branches) runs on the host before them, and is given the same key each time.
 
     Parameters
     ----------
