@@ -42,7 +42,7 @@ def well_known_names():
     v = coax.V(lambda S, is_training: hk.Linear(1)(S).ravel(), env, random_seed=2)
     q_targ = q.copy()
     batch = coax.reward_tracing.get_transition_batch(env, batch_size=4, gamma=0.9, random_seed=3)
-    s, info = env.reset(seed=13)
+    s, _ = env.reset(seed=13)
     with contextlib.closing(env):
         yield {
             "coax": coax,

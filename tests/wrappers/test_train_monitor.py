@@ -405,6 +405,19 @@ def test_a_level_of_the_class_counts_at_any_time(capsys):
     assert prefixes(capsys.readouterr().err) == ["[TrainMonitor|INFO] ep", "[loud|TrainMonitor|INFO] ep"]
 
 
+def test_logging_can_be_turned_off(capsys, monkeypatch):
+    env = TrainMonitor(Fixed(), level=logging.INFO)
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.getLogger("TrainMonitor"), "disabled", True)
+        play(env, 1, 1, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.root.manager, "disable", logging.INFO)
+        play(env, 1, 1, 1)
+    assert not capsys.readouterr().err
+    play(env, 1, 1, 1)
+    assert prefixes(capsys.readouterr().err) == ["[TrainMonitor|INFO] ep"]
+
+
 def test_a_monitor_that_is_gone_leaves_nothing_open(tmp_path):
     env = TrainMonitor(Fixed(), output_filepath=tmp_path / "run.txt")
     file = env.logger.handlers[1]
