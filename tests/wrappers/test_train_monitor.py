@@ -400,8 +400,8 @@ def test_a_level_of_the_class_counts_at_any_time(capsys):
     env, loud = TrainMonitor(Fixed()), TrainMonitor(Fixed(), name="loud", level=logging.INFO)
     play(env, 1, 1, 1)
     logging.getLogger("TrainMonitor").setLevel(logging.WARNING)
-    play(env, 1, 1, 1)
-    play(loud, 1, 1, 1)
+    for monitor in (env, TrainMonitor(Fixed(), name="made later"), loud):
+        play(monitor, 1, 1, 1)
     assert prefixes(capsys.readouterr().err) == ["[TrainMonitor|INFO] ep", "[loud|TrainMonitor|INFO] ep"]
 
 
