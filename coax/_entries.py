@@ -1,8 +1,12 @@
-"""What entries of a state can be: streams of random keys, numbers that a user may set, views under old names."""
+"""What attributes of a stateful object can be.
+
+Streams of random keys, numbers that a user may set, views on the state under old names, and parts that stay.
+"""
 
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +14,7 @@ import numpy as np
 
 from ._stateful import Stateful, check_like, current_frame, is_tracing, name_of
 
-__all__ = ("Entry", "Number", "Rng", "as_key", "draw_key", "fresh_seed")
+__all__ = ("Entry", "Fixed", "Number", "Rng", "as_key", "draw_key", "fresh_seed")
 
 
 class Rng(NamedTuple):
@@ -143,6 +147,32 @@ class Entry:
         state = obj._peek()
         fitting = check_like(name_of(obj), {self._name: state[self._name]}, {self._name: new})
         obj._write({**state, **fitting}, obj._owned - {self._name})
+
+
+class Fixed(property):
+    """A read-only public name for a part that was compiled in at construction.
+
+    Parameters
+    ----------
+    attribute : str
+        Where the object keeps it.
+    doc : str
+    noun : str, optional
+        What to make a new one of.
+    """
+
+    def __init__(self, attribute: str, doc: str, noun: str = "updater"):
+        super().__init__(operator.attrgetter(attribute), doc=doc)
+        self._noun = noun
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, obj: Any, value: Any) -> None:
+        raise AttributeError(
+            f"{type(obj).__name__}.{self._name} is compiled in, and cannot be set. "
+            f"Fix: make a new {self._noun}, with other arguments."
+        )
 
 
 def draw_key(obj: Stateful) -> jax.Array:

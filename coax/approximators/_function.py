@@ -107,7 +107,7 @@ class Function(Stateful):
         Raises
         ------
         TypeError
-            If `other` is not of this class, or its state differs in structure, shapes or dtypes.
+            If `other` is not of this class, its state differs in structure, shapes or dtypes, or `tau` is no number.
         ValueError
             If `tau` is outside [0, 1].
         """
@@ -115,6 +115,8 @@ class Function(Stateful):
             raise TypeError(
                 f"soft_update: expected a {type(self).__name__}, got {type(other).__name__}. Fix: pass a copy's origin."
             )
+        if not _is_number(tau):
+            raise TypeError(f"tau: expected a number in [0, 1], got {tau!r}. Fix: pass a float; 1 copies.")
         if not isinstance(tau, jax.Array) and not 0 <= tau <= 1:
             raise ValueError(f"tau: expected a number in [0, 1], got {tau}. Fix: 1 copies, small numbers trail slowly.")
         mine, theirs = self._peek(), other._peek()
@@ -164,6 +166,12 @@ def like_input(out: jax.Array, lead: tuple[int, ...]) -> Any:
     """A result [B, ...] with the leading axes that came in: on the host, or inside a trace where it is."""
     found: Any = out if is_tracing() else np.asarray(out)
     return found.reshape((*lead, *found.shape[1:]))
+
+
+def _is_number(x: Any) -> bool:
+    if isinstance(x, int | float):
+        return True
+    return isinstance(x, jax.Array | np.ndarray | np.generic) and x.shape == () and x.dtype.kind not in "cOSUM"
 
 
 def _as_uint32(seed: int) -> np.uint32:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._entries import Number, Rng, draw_key
+from .._entries import Fixed, Number, Rng, draw_key
 from .._sharing import Rule
 from .._stateful import Stateful, check_like, is_tracing
 from ..proba_dists import CategoricalDist
@@ -122,7 +122,9 @@ class BoundPolicy(NamedTuple):
 class ValueBasedPolicy(Stateful, AbstractPolicy):
     """Base of the policies that act on the values of a q-function, which they hold by reference."""
 
-    rule: ValueBasedRule
+    rule = Fixed("_rule", "The pure functions that it compiles.", "policy")
+    proba_dist = Fixed("_proba_dist", "The distribution of the actions.", "policy")
+    q = Fixed("_q", "The q-function whose values it acts on.", "policy")
 
     def _set_up(self, q: Any, logits: Callable, name: str, value: Any) -> None:
         owner = type(self).__name__
@@ -132,14 +134,9 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         space = q.action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise TypeError(f"{owner}: expected a q-function of Discrete actions, got {space}. Fix: use a coax.Policy.")
-        self.rule = ValueBasedRule.shared(logits, name, q.rule)
-        self.proba_dist = CategoricalDist(space)
+        self._rule: ValueBasedRule = ValueBasedRule.shared(logits, name, q.rule)
+        self._proba_dist = CategoricalDist(space)
         self._write({name: getattr(type(self), name).leaf(value, owner), "rng": Rng.seeded(q._child_seed())})
-
-    @property
-    def q(self) -> Any:
-        """The q-function whose values it acts on."""
-        return self._q
 
     @property
     def children(self) -> tuple[Stateful, ...]:
@@ -191,14 +188,14 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         """
         args, lead = self._inputs(s)
         if return_logp:
-            action, logp = self.rule.sample(*args, with_logp=True)
+            action, logp = self._rule.sample(*args, with_logp=True)
             return self._clean(action, lead), like_input(logp, lead)
-        return self._clean(self.rule.sample(*args, with_logp=False), lead)
+        return self._clean(self._rule.sample(*args, with_logp=False), lead)
 
     def mode(self, s: Any) -> Any:
         """The most likely action, ties broken at random. Shapes as for a call."""
         args, lead = self._inputs(s)
-        return self._clean(self.rule.greedy(*args), lead)
+        return self._clean(self._rule.greedy(*args), lead)
 
     def mean(self, s: Any) -> Any:
         """The same as :meth:`mode`: actions have no mean."""
@@ -207,13 +204,13 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
     def dist_params(self, s: Any) -> dict[str, Any]:
         """The logits of the actions, ``{'logits': f32[..., A]}``."""
         args, lead = self._inputs(s)
-        return {"logits": like_input(self.rule.describe(*args), lead)}
+        return {"logits": like_input(self._rule.describe(*args), lead)}
 
     def _inputs(self, s: Any) -> tuple[tuple, tuple[int, ...]]:
         S, lead = self._q._observations(s)
         state, q = self._peek(), self._q._peek()
         self._write({**state, "rng": state["rng"].advanced()}, self._owned)
-        return (state[self.rule.number], state["rng"], q["params"], q["function_state"], S), lead
+        return (state[self._rule.number], state["rng"], q["params"], q["function_state"], S), lead
 
     def _clean(self, action: jax.Array, lead: tuple[int, ...]) -> Any:
         if is_tracing():
@@ -231,15 +228,15 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
     @property
     def params(self) -> dict[str, Any]:
         """The settable number and the parameters of the q-function, ``{number: f32[], 'q': params}``."""
-        return {self.rule.number: self._peek()[self.rule.number], "q": self._q.params}
+        return {self._rule.number: self._peek()[self._rule.number], "q": self._q.params}
 
     @params.setter
     def params(self, new: Any) -> None:
         state = self._peek()
-        old = {self.rule.number: state[self.rule.number], "q": self._q._peek()["params"]}
+        old = {self._rule.number: state[self._rule.number], "q": self._q._peek()["params"]}
         new = check_like(f"{type(self).__name__}.params", old, dict(new))
         self._q.params = new["q"]
-        self._write({**state, self.rule.number: new[self.rule.number]})
+        self._write({**state, self._rule.number: new[self._rule.number]})
 
     @property
     def function_state(self) -> Any:
@@ -253,7 +250,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
     @property
     def function(self) -> Callable:
         """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S."""
-        apply, rule = self._q.function_type2, self.rule
+        apply, rule = self._q.function_type2, self._rule
 
         def function(params: Any, function_state: Any, rng: Any, S: Any, is_training: bool) -> tuple[dict, None]:
             q, _ = apply(params["q"], function_state, rng, S, is_training)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from .._entries import Entry, Rng, draw_key
+from .._entries import Entry, Fixed, Rng, draw_key
 from .._metrics import Metrics
 from .._stateful import Stateful, collect, is_tracing, states_of
 from .._updater import FINITE, OptimizerAttribute, as_optimizer, call_step, raise_not_finite
 from ..approximators import Function, Plan, host_only, prepare
-from ..regularizers import Regularizer
 from ..reward_tracing import TransitionBatch, check_batch, needs_a_next, require_a_next
-from ..value_losses import huber
+from ..typing import AbstractV
+from ._checks import as_bounds, as_loss, check_regularizer, check_same_spaces
 from ._fields import field_check
 from ._heads import SCALAR
 from ._rule import Batch, TDRule, Wiring
 
-__all__ = ("TDLearning", "check_kind", "role")
+__all__ = ("TDLearning",)
 
 
 class TDLearning(Stateful):
@@ -36,7 +35,7 @@ class TDLearning(Stateful):
     optimizer : optax.GradientTransformation, optional
         Default: ``optax.adam(0.001)``.
     loss_function : callable, optional
-        ``loss_function(y_true, y_pred[, w]) -> f32[]``, the mean over the batch. Default: `coax.value_losses.huber`.
+        ``loss_function(y_true, y_pred, w=None) -> f32[]``, the mean over the batch. Default: `coax.value_losses.huber`.
     policy_regularizer : Regularizer, optional
         Subtracted from the value that the target bootstraps from, at the state it bootstraps from.
     clip_weights : (float, float), optional
@@ -45,7 +44,9 @@ class TDLearning(Stateful):
     Raises
     ------
     TypeError
-        If an argument is of the wrong kind.
+        If an argument is of the wrong kind, or the loss does not take or return what it should.
+    ValueError
+        If the target or the policy was made for other spaces than what learns.
 
     Notes
     -----
@@ -60,6 +61,14 @@ class TDLearning(Stateful):
 
     optimizer = OptimizerAttribute()
     optimizer_state = Entry("The state of the optimizer.")
+    loss_function = Fixed(
+        "_loss_function", "The loss, ``loss_function(y_true, y_pred, w=None) -> f32[]``: compiled in."
+    )
+    policy_regularizer = Fixed(
+        "_policy_regularizer", "The regularizer of the value that is bootstrapped from, or None: compiled in."
+    )
+    clip_weights = Fixed("_clip_weights", "The bounds ``(low, high)`` of the sample weights, or None: compiled in.")
+    rule = Fixed("_rule", "The pure functions that it compiles.")
 
     def _set_up(
         self,
@@ -77,18 +86,13 @@ class TDLearning(Stateful):
         self._main, self._targ, self._pi_targ = main, main if targ is None else targ, pi_targ
         self._backup = backup
         self._optimizer = as_optimizer(optimizer, name)
-        self._loss_function = huber if loss_function is None else loss_function
-        if not callable(self._loss_function):
-            raise TypeError(
-                f"{name}: expected a loss function, got {loss_function!r}. Fix: pass coax.value_losses.mse."
-            )
-        if policy_regularizer is not None and not isinstance(policy_regularizer, Regularizer):
-            raise TypeError(
-                f"{name}: expected a coax.regularizers.Regularizer, got {type(policy_regularizer).__name__}. "
-                "Fix: pass e.g. a subclass of it made from the policy."
-            )
+        self._loss_function = as_loss(loss_function, name)
+        check_regularizer(policy_regularizer, name)
         self._policy_regularizer = policy_regularizer
-        self._clip_weights = _as_bounds(clip_weights, name)
+        self._clip_weights = as_bounds(clip_weights, name)
+        check_same_spaces(self, "v_targ" if isinstance(main, AbstractV) else "q_targ", self._targ, main)
+        if pi_targ is not None:
+            check_same_spaces(self, "pi_targ", pi_targ, main)
         self._drops_rows = self._clip_weights is None or self._clip_weights[0] == 0
         spaces = {"S": main.observation_space, "S_next": main.observation_space}
         if self._uses_a:
@@ -132,7 +136,7 @@ class TDLearning(Stateful):
             reports_targ=self._reports_targ,
             **plans,  # type: ignore[arg-type]
         )
-        self.rule = TDRule.shared(self._wiring)
+        self._rule = TDRule.shared(self._wiring)
         rules = [obj.rule for obj in objs if isinstance(obj, Function)]
         self._observers = host_only(rule.observe for rule in rules)
         self._actors = host_only(rule.act for rule in rules)
@@ -196,7 +200,7 @@ class TDLearning(Stateful):
         """
         self._poll()
         batch = self._batch(transition_batch)
-        step = self.rule.step_with_td_error if return_td_error else self.rule.step
+        step = self._rule.step_with_td_error if return_td_error else self._rule.step
         result = call_step(self._objs, self._wiring.mutable, step, batch)
         if wait:
             self._poll(wait=True)
@@ -209,12 +213,12 @@ class TDLearning(Stateful):
         same clipped to [-1, 1] for Huber's.
         """
         self._poll()
-        return self.rule.td_error(states_of(self._objs), self._batch(transition_batch))
+        return self._rule.td_error(states_of(self._objs), self._batch(transition_batch))
 
     def grads_and_metrics(self, transition_batch: TransitionBatch) -> tuple[Any, Any, Metrics, jax.Array]:
         """``(grads, function_state, metrics, td_error)`` of a batch, without applying them."""
         self._poll()
-        return self.rule.gradients(states_of(self._objs), self._batch(transition_batch))
+        return self._rule.gradients(states_of(self._objs), self._batch(transition_batch))
 
     def apply_grads(self, grads: Any, function_state: Any) -> None:
         """Step the optimizer with given gradients, and keep a given function state.
@@ -222,17 +226,7 @@ class TDLearning(Stateful):
         Gradients that are not finite leave everything as it was, and raise at the next call.
         """
         self._poll()
-        call_step(self._objs, self._wiring.mutable, self.rule.apply, grads, function_state)
-
-    @property
-    def loss_function(self) -> Callable:
-        """The loss, ``loss_function(y_true, y_pred[, w]) -> f32[]``: compiled in."""
-        return self._loss_function
-
-    @property
-    def policy_regularizer(self) -> Any:
-        """The regularizer of the value that is bootstrapped from, or None: compiled in."""
-        return self._policy_regularizer
+        call_step(self._objs, self._wiring.mutable, self._rule.apply, grads, function_state)
 
     @property
     def report_td_error_targ(self) -> bool:
@@ -310,30 +304,3 @@ class TDLearning(Stateful):
         except ValueError:
             if tb.A_next is None or not isinstance(live, np.ndarray) or (needs_a_next(tb) & (live != 0)).any():
                 raise
-
-
-def _as_bounds(clip_weights: Any, owner: str) -> tuple[float, float] | None:
-    if clip_weights is None:
-        return None
-    low, high = map(float, clip_weights) if np.shape(clip_weights) == (2,) else (math.nan, math.nan)
-    if not 0 <= low <= high:
-        raise ValueError(
-            f"{owner}: expected clip_weights=(low, high) with 0 <= low <= high, got {clip_weights!r}. "
-            "Fix: (0.1, 10) is what coax did up to 0.1.13."
-        )
-    return low, high
-
-
-def role(attribute: str, doc: str) -> property:
-    """A read-only public name for one of the objects that an updater was made of."""
-    return property(lambda self: getattr(self, attribute), doc=doc)
-
-
-def check_kind(updater: Any, argument: str, value: Any, kind: type, repair: str) -> None:
-    """Refuse an argument that does not play its role."""
-    if not isinstance(value, kind):
-        noun = kind.__name__.removeprefix("Abstract")
-        raise TypeError(
-            f"{type(updater).__name__}: expected {argument} to be a {noun}, got {type(value).__name__}. "
-            f"Fix: pass {repair}."
-        )

@@ -18,8 +18,6 @@ class Head(NamedTuple):
 
     Attributes
     ----------
-    expect : callable
-        ``expect(out) -> f32[B]``: the expected value of an output.
     greedy, double, expected, soft : callable
         What to bootstrap from, of outputs for all actions: the functions of the same names in ``_targets.py``.
     bootstrap : callable
@@ -30,7 +28,6 @@ class Head(NamedTuple):
         ``loss(loss_function, target, out, w) -> f32[]``: mean over the batch.
     """
 
-    expect: Callable
     greedy: Callable
     double: Callable
     expected: Callable
@@ -40,12 +37,8 @@ class Head(NamedTuple):
     loss: Callable
 
 
-def _as_is(out: jax.Array) -> jax.Array:
-    return out
-
-
 def _scalar_loss(loss_function: Callable, target: jax.Array, out: jax.Array, w: Any = None) -> jax.Array:
     return loss_function(target, out) if w is None else loss_function(target, out, w)
 
 
-SCALAR = Head(_as_is, greedy_value, double_value, expected_value, soft_value, bootstrap, jnp.add, _scalar_loss)
+SCALAR = Head(greedy_value, double_value, expected_value, soft_value, bootstrap, jnp.add, _scalar_loss)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-from .._entries import Number
+from .._entries import Fixed, Number
 from ..typing import AbstractPolicy, AbstractQ
 from ._backups import (
     double_backup,
@@ -18,14 +18,15 @@ from ._backups import (
     sarsa_backup,
     soft_backup,
 )
-from ._base import TDLearning, check_kind, role
+from ._base import TDLearning
+from ._checks import check_kind
 
 __all__ = ("DoubleQLearning", "ExpectedSarsa", "QLearning", "Sarsa", "SoftQLearning")
 
 
-_Q = role("_main", "The function that learns.")
-_Q_TARG = role("_targ", "The function that the target looks at.")
-_PI_TARG = role("_pi_targ", "The policy that the target looks at, or None.")
+_Q = Fixed("_main", "The function that learns.")
+_Q_TARG = Fixed("_targ", "The function that the target looks at.")
+_PI_TARG = Fixed("_pi_targ", "The policy that the target looks at, or None.")
 
 
 def _check_q(updater: TDLearning, q: Any, q_targ: Any) -> None:

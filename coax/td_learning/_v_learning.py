@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._entries import Fixed
 from ..typing import AbstractV
 from ._backups import state_backup
-from ._base import TDLearning, check_kind, role
+from ._base import TDLearning
+from ._checks import check_kind
 
 __all__ = ("SimpleTD",)
 
@@ -24,8 +26,8 @@ class SimpleTD(TDLearning):
 
     _uses_a = False
 
-    v = role("_main", "The function that learns.")
-    v_targ = role("_targ", "The function that the target looks at.")
+    v = Fixed("_main", "The function that learns.")
+    v_targ = Fixed("_targ", "The function that the target looks at.")
 
     def __init__(
         self,

@@ -147,6 +147,9 @@ def test_soft_update_of_another_function():
     for tau in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"tau: expected a number in \[0, 1\], got .*Fix:"):
             q.soft_update(q_of(seed=2), tau)
+    for wrong in (None, "1", np.str_("1"), [0.5], np.array([0.5]), jnp.array([0.5])):
+        with pytest.raises(TypeError, match=r"(?s)tau: expected a number in \[0, 1\], got .*Fix: pass a float"):
+            q.soft_update(q_of(seed=2), wrong)
     with pytest.raises(TypeError):
         q.soft_update(q_of(seed=2))
     equal(leaves(q), before)

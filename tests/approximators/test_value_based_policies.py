@@ -260,6 +260,16 @@ def test_what_it_is_made_of():
         pi.q = q_of(seed=2)
 
 
+@pytest.mark.parametrize("name", ["q", "proba_dist", "rule"])
+def test_what_is_compiled_in_cannot_be_set(name):
+    pi = EpsilonGreedy(coax.Q(fn.type2, fn.ENV))
+    before = getattr(pi, name)
+    text = rf"EpsilonGreedy\.{name} is compiled in, and cannot be set\. Fix: make a new policy"
+    with pytest.raises(AttributeError, match=text):
+        setattr(pi, name, None)
+    assert getattr(pi, name) is before
+
+
 def test_functions_of_preprocessed_input():
     q = q_of()
     pi = EpsilonGreedy(q, 0.2)

@@ -21,6 +21,9 @@ SGD = optax.sgd(0.1)
 BOX_ENV = types.SimpleNamespace(
     observation_space=ref.ENV.observation_space, action_space=gymnasium.spaces.Box(-1, 1, (2,))
 )
+WIDE_ENV = types.SimpleNamespace(
+    observation_space=gymnasium.spaces.Box(-20, 20, (ref.OBS,)), action_space=ref.ENV.action_space
+)
 ALIVE = np.array([1, 3, 4, 6])
 
 
@@ -274,9 +277,23 @@ def test_what_it_is_made_of():
     assert updater.policy_regularizer is None
     assert set(updater.children) == {q, pi, q_targ}
     assert QLearning(q).loss_function is huber
-    for name in ("q", "q_targ", "pi_targ", "loss_function", "policy_regularizer"):
-        with pytest.raises(AttributeError):
-            setattr(updater, name, None)
+
+
+@pytest.mark.parametrize(
+    "name", ["q", "q_targ", "pi_targ", "loss_function", "policy_regularizer", "clip_weights", "rule"]
+)
+def test_what_is_compiled_in_cannot_be_set(name):
+    updater = ExpectedSarsa(Q, PI, clip_weights=(0.1, 10))
+    before = getattr(updater, name)
+    with pytest.raises(AttributeError) as caught:
+        setattr(updater, name, None)
+    text = f"ExpectedSarsa.{name} is compiled in, and cannot be set. Fix: make a new updater, with other arguments."
+    assert str(caught.value) == text
+    assert getattr(updater, name) is before
+    assert updater.clip_weights == (0.1, 10)
+    assert QLearning(Q).clip_weights is None
+    with pytest.raises(AttributeError, match=r"SimpleTD\.v_targ is compiled in.*Fix: make a new updater"):
+        SimpleTD(V).v_targ = V
 
 
 def test_rng():
@@ -438,6 +455,41 @@ PI = coax.EpsilonGreedy(Q)
         (lambda: SoftQLearning(Q, temperature="1"), TypeError, "SoftQLearning.temperature: expected a number, got '1'"),
         (lambda: QLearning(Q, optimizer="adam"), TypeError, "QLearning: expected an optax optimizer, got str"),
         (lambda: QLearning(Q, loss_function="mse"), TypeError, "QLearning: expected a loss function, got 'mse'"),
+        (
+            lambda: QLearning(Q, loss_function=optax.l2_loss),
+            TypeError,
+            "loss_function(y_true, y_pred) with arrays f32[2] it returned ShapeDtypeStruct(shape=(2,)",
+        ),
+        (
+            lambda: QLearning(Q, loss_function=lambda y_true, y_pred: jnp.mean((y_true - y_pred) ** 2)),
+            TypeError,
+            "loss_function(y_true, y_pred, w) with arrays f32[2] it raised TypeError",
+        ),
+        (
+            lambda: QLearning(Q, loss_function=lambda y_true, y_pred, w: jnp.mean(w * (y_true - y_pred) ** 2)),
+            TypeError,
+            "QLearning: expected loss_function(y_true, y_pred, w=None) -> scalar, got <function",
+        ),
+        (
+            lambda: QLearning(Q, loss_function=lambda y_true, y_pred, w=1: w * (y_true - y_pred) ** 2),
+            TypeError,
+            "loss_function(y_true, y_pred) with arrays f32[2] it returned",
+        ),
+        (
+            lambda: Sarsa(Q, Q_BOX),
+            ValueError,
+            "Sarsa: expected q_targ to have the action_space of what learns, Discrete(4), got Box",
+        ),
+        (
+            lambda: ExpectedSarsa(Q, coax.EpsilonGreedy(coax.Q(ref.type2, WIDE_ENV))),
+            ValueError,
+            "ExpectedSarsa: expected pi_targ to have the observation_space of what learns, Box(-10.0, 10.0, (3,)",
+        ),
+        (
+            lambda: SimpleTD(V, coax.V(ref.state_value, WIDE_ENV)),
+            ValueError,
+            "SimpleTD: expected v_targ to have the observation_space of what learns",
+        ),
         (
             lambda: QLearning(Q, policy_regularizer=PI),
             TypeError,

@@ -1,5 +1,6 @@
 """Every updater, end to end, against a computation in NumPy with gradients by hand."""
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import optax
 import pytest
 
 import coax
+from coax.reward_tracing import TransitionBatch
 from coax.td_learning import DoubleQLearning, ExpectedSarsa, QLearning, Sarsa, SimpleTD, SoftQLearning
 from coax.value_losses import huber, mse
 from coax.value_transforms import LogTransform
@@ -20,6 +22,10 @@ WEIGHTS = np.array([0.5, 2, 1, 30, 0.01, 1, 3], np.float32)
 LOG = LogTransform(2.0)
 KINDS = ("Sarsa", "ExpectedSarsa", "QLearning", "DoubleQLearning", "DoubleQLearning/q", "SoftQLearning")
 NUMBERS = {"ExpectedSarsa": 0.3, "SoftQLearning": 0.5}
+
+
+def linear(S, is_training):
+    return S @ hk.get_parameter("w", (3, 4), init=jnp.zeros)
 
 
 def updater_of(kind, q, q_targ, **kwargs):
@@ -108,6 +114,32 @@ def test_one_thing_at_a_time(options):
 )
 def test_simple_td(options):
     check("SimpleTD", ref.state_value, **options)
+
+
+def test_two_value_transforms():
+    """The output of the target goes through its own inverse, the target through the f of what learns."""
+    first = TransitionBatch(
+        S=np.array([[1, 0, 0]], np.float32),
+        A=np.array([0]),
+        logP=np.zeros(1, np.float32),
+        Rn=np.array([2], np.float32),
+        In=np.array([0.5], np.float32),
+        S_next=np.array([[0, 1, 0]], np.float32),
+        A_next=np.array([2]),
+        logP_next=np.zeros(1, np.float32),
+    )
+    q = coax.Q(linear, ref.ENV, value_transform=(lambda x: 10 * x, lambda y: y / 10))
+    q_targ = coax.Q(linear, ref.ENV, value_transform=(lambda x: x + 100, lambda y: y - 100))
+    q.params = {"~": {"w": jnp.zeros((3, 4)).at[0, 0].set(7.0)}}
+    q_targ.params = {"~": {"w": jnp.zeros((3, 4)).at[1].set(jnp.array([103.0, 101.0, 106.0, 90.0]))}}
+    # values of the target at S_next: 3, 1, 6, -10; the target 10 * (2 + 0.5 * 6) = 50, the output 7
+    for updater in (QLearning(q, None, q_targ, loss_function=mse), Sarsa(q, q_targ, loss_function=mse)):
+        np.testing.assert_allclose(updater.td_error(first), [43.0], rtol=1e-6)
+    # q itself at S_next: outputs 0, so it likes the first action best, worth 3 to q_targ: 10 * (2 + 0.5 * 3) - 7
+    updater = DoubleQLearning(q, None, q_targ, select_with="q", loss_function=mse)
+    np.testing.assert_allclose(updater.td_error(first), [28.0], rtol=1e-6)
+    # the other way round: q_targ likes action 2, worth 0 / 10 to q: 10 * 2 - 7
+    np.testing.assert_allclose(DoubleQLearning(q, None, q_targ, loss_function=mse).td_error(first), [13.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("start", [3, -2])
