@@ -1,5 +1,6 @@
-"""Probability distributions over the elements of gymnasium spaces."""
+"""Probability distributions over the elements of gymnasium spaces: pure functions, bundled."""
 
+from ._base import BaseProbaDist
 from ._categorical import CategoricalDist
 
-__all__ = ("CategoricalDist",)
+__all__ = ("BaseProbaDist", "CategoricalDist")

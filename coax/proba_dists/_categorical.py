@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..utils import argmax, jit
+from ..utils import argmax
+from ._base import BaseProbaDist, read_params, read_variate, refuse_space
+from ._masks import read_mask
 
 __all__ = ("CategoricalDist",)
 
@@ -27,6 +29,11 @@ def gumbel_softmax(logits: jax.Array, key: jax.Array, tau: float) -> jax.Array:
     """A differentiable sample: its argmax has the probabilities of the logits (Jang et al. 2017)."""
     noise = jax.random.gumbel(key, jnp.shape(logits), jnp.result_type(logits, jnp.float32))
     return jax.nn.softmax((noise + jax.nn.log_softmax(logits)) / tau)
+
+
+def mask_logits(logits: jax.Array, mask: jax.Array) -> jax.Array:
+    """Logits with -inf, hence probability and gradient exactly 0, where the mask bool[..., A] is False."""
+    return jnp.where(mask, logits, -jnp.inf)
 
 
 def sample_index(logits: jax.Array, key: jax.Array) -> jax.Array:
@@ -58,11 +65,11 @@ def kl_divergence_of(logits_p: jax.Array, logits_q: jax.Array) -> jax.Array:
 # --- the bundle -------------------------------------------------------------------------------------------------------
 
 
-class CategoricalDist:
+class CategoricalDist(BaseProbaDist):
     r"""Categorical distribution over a Discrete space.
 
     The distribution parameters are ``{'logits': f32[..., A]}``, unnormalised log-probabilities; -inf is allowed for
-    actions that are impossible. A raw variate is a vector f32[..., A]: one-hot, or its soft form (Gumbel-softmax).
+    actions that are impossible. A variate is a vector f32[..., A]: one-hot, or its soft form (Gumbel-softmax).
 
     Parameters
     ----------
@@ -75,6 +82,8 @@ class CategoricalDist:
     ------
     TypeError
         If `space` is not a Discrete space.
+    ValueError
+        If the temperature is not positive.
 
     References
     ----------
@@ -83,19 +92,9 @@ class CategoricalDist:
 
     def __init__(self, space: gymnasium.spaces.Discrete, gumbel_softmax_tau: float = 0.2):
         if not isinstance(space, gymnasium.spaces.Discrete):
-            raise TypeError(
-                f"space: expected gymnasium.spaces.Discrete, got {space!r}. "
-                "Fix: use the distribution of that space, or a coax.wrappers wrapper that makes it Discrete."
-            )
-        if not gumbel_softmax_tau > 0:
-            raise ValueError(f"gumbel_softmax_tau: expected a positive number, got {gumbel_softmax_tau}. Fix: try 0.2.")
-        self._space = space
-        self._tau = float(gumbel_softmax_tau)
-
-    @property
-    def space(self) -> gymnasium.spaces.Discrete:
-        """The space of the clean variates."""
-        return self._space
+            raise refuse_space(space, "Discrete")
+        self._tau = check_tau(gumbel_softmax_tau)
+        self._set_up(space, {"gumbel_softmax_tau": self._tau})
 
     @property
     def gumbel_softmax_tau(self) -> float:
@@ -103,19 +102,9 @@ class CategoricalDist:
         return self._tau
 
     @property
-    def hyperparams(self) -> dict[str, float]:
-        """``{'gumbel_softmax_tau': float}``."""
-        return {"gumbel_softmax_tau": self._tau}
-
-    @property
     def default_priors(self) -> dict[str, jax.Array]:
         """Uniform: ``{'logits': f32[1, A]}``, all zero."""
         return {"logits": jnp.zeros((1, self.num_categories))}
-
-    @property
-    def dist_params_structure(self) -> Any:
-        """Tree structure of the distribution parameters."""
-        return jax.tree.structure(self.default_priors)
 
     @property
     def num_categories(self) -> int:
@@ -123,16 +112,7 @@ class CategoricalDist:
         return int(self._space.n)
 
     def _logits(self, dist_params: Any) -> jax.Array:
-        return self._per_category("dist_params['logits']", dist_params["logits"])
-
-    def _per_category(self, name: str, x: Any) -> jax.Array:
-        shape = np.shape(x)
-        if not shape or shape[-1] != self.num_categories:
-            raise ValueError(
-                f"{name}: expected shape (..., {self.num_categories}), got {shape}. "
-                "Fix: give the last axis one entry per action."
-            )
-        return jnp.asarray(x)
+        return read_params(self._name, dist_params, {"logits": (self.num_categories,)})[0]
 
     def sample(self, dist_params: Any, rng: jax.Array) -> jax.Array:
         """Soft, differentiable variates f32[..., A]; their argmax is an exact sample."""
@@ -147,8 +127,15 @@ class CategoricalDist:
         return jax.nn.softmax(jax.nn.log_softmax(self._logits(dist_params)) / self._tau)
 
     def log_proba(self, dist_params: Any, X: Any) -> jax.Array:
-        """Log-probability f32[...] of raw variates f32[..., A]."""
-        return log_proba_of(self._logits(dist_params), jnp.asarray(X))
+        """Log-probability f32[...] of one-hot variates f32[..., A]; of soft ones, the mean over their weights."""
+        logits = self._logits(dist_params)
+        return log_proba_of(logits, read_weights("X", X, self.num_categories))
+
+    def sample_and_log_proba(self, dist_params: Any, rng: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Soft variates f32[..., A], and the log-probability f32[...] of the action that each stands for."""
+        logits = self._logits(dist_params)
+        X = gumbel_softmax(logits, rng, self._tau)
+        return X, log_proba_of_index(logits, jnp.argmax(X, axis=-1))
 
     def entropy(self, dist_params: Any) -> jax.Array:
         """``-E_p log p``, f32[...], in nats."""
@@ -173,33 +160,42 @@ class CategoricalDist:
         """
         raise NotImplementedError("affine_transform: the categories of a CategoricalDist are not numbers")
 
-    def preprocess_variate(self, rng: jax.Array | None, X: Any) -> jax.Array:
-        """One-hot f32[..., A] of clean variates i[...]; a single one becomes a batch of one.
+    def masked(self, dist_params: Any, mask: Any) -> Any:
+        """The same with probability 0 for what a mask bool[..., A] excludes.
 
         Raises
         ------
-        TypeError
-            If `X` are not integers.
+        ValueError
+            If the mask has another length, or allows nothing.
         """
-        X = jnp.asarray(X)
-        if not jnp.issubdtype(X.dtype, jnp.integer):
-            raise TypeError(f"X: expected integers from {self._space}, got {X.dtype}. Fix: pass actions, not variates.")
-        return jax.nn.one_hot(jnp.atleast_1d(X) - int(self._space.start), self.num_categories, dtype=jnp.float32)
+        if mask is None:
+            return dist_params
+        return {"logits": mask_logits(self._logits(dist_params), read_mask("mask", mask, self.num_categories))}
 
-    def postprocess_variate(self, rng: jax.Array, X: Any, index: int = 0, batch_mode: bool = False) -> Any:
-        """Clean variates of raw ones f32[B, A]: the argmax, ties broken at random.
+    def sample_element(self, dist_params: Any, rng: jax.Array) -> jax.Array:
+        """Actions i32[...]."""
+        return sample_index(self._logits(dist_params), rng) + int(self._space.start)
 
-        Returns
-        -------
-        int, or i64[B] in `batch_mode`
-            Inside a trace a jax integer.
-        """
-        X = self._per_category("X", X)
-        found = _argmax(rng, X if batch_mode else X[index])
-        if isinstance(found, jax.core.Tracer):
-            return found + int(self._space.start)
-        clean = np.asarray(found).astype(self._space.dtype) + self._space.start
-        return clean if batch_mode else int(clean)
+    def to_element(self, X: Any, rng: jax.Array) -> jax.Array:
+        """Actions i32[...]: the argmax of variates f32[..., A], ties broken at random."""
+        return argmax(rng, read_weights("X", X, self.num_categories)) + int(self._space.start)
+
+    def from_element(self, x: Any) -> jax.Array:
+        """One-hot f32[..., A] of actions i[...]."""
+        return jax.nn.one_hot(jnp.asarray(x) - int(self._space.start), self.num_categories)
 
 
-_argmax = jit(argmax)
+def check_tau(tau: Any) -> float:
+    """A temperature of soft samples."""
+    if not tau > 0:
+        raise ValueError(f"gumbel_softmax_tau: expected a positive number, got {tau}. Fix: try 0.2.")
+    return float(tau)
+
+
+def read_weights(name: str, X: Any, n: int) -> jax.Array:
+    """Variates f32[..., A] of categories: weights that sum to one."""
+
+    def inside(x: np.ndarray) -> Any:
+        return (x >= 0).all(axis=-1) & (np.abs(x.sum(axis=-1) - 1) < 1e-2)
+
+    return read_variate(name, X, (n,), inside, "one-hot vectors (or weights that sum to 1)")

@@ -11,6 +11,7 @@ from ._casting import cast_to_space, make_cast
 from ._checks import check_array, isscalar
 from ._diagnostics import get_grads_diagnostics, get_magnitude_quantiles
 from ._docstrings import docstring
+from ._elements import make_element
 from ._env_attrs import get_env_attr, has_env_attr
 from ._frames import diff_transform, diff_transform_matrix
 from ._generators import generator_from_array, generator_to_array
@@ -78,6 +79,7 @@ __all__ = (
     "load",
     "loads",
     "make_cast",
+    "make_element",
     "merge_dicts",
     "pretty_print",
     "pretty_repr",

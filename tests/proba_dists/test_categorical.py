@@ -243,7 +243,7 @@ def test_wrong_logits():
     for shape in ((2, 3), ()):
         with pytest.raises(ValueError, match=r"expected shape \(\.\.\., 4\), got .*Fix:"):
             DIST.mean({"logits": np.zeros(shape)})
-    with pytest.raises(ValueError, match=r"X: expected shape \(\.\.\., 4\), got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"X: expected one-hot vectors .* of shape \(\.\.\., 4\), got shape \(3,\)"):
         DIST.postprocess_variate(jax.random.key(0), np.zeros((2, 3)))
 
 

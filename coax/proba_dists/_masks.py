@@ -1,0 +1,89 @@
+"""Masks of allowed actions, for spaces with discrete parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import Space, spaces
+
+__all__ = ("mask_parts", "read_mask", "refuse_mask", "split_mask")
+
+
+def read_mask(name: str, mask: Any, n: int) -> jax.Array:
+    """A mask bool[..., A] of `n` choices.
+
+    Raises
+    ------
+    ValueError
+        If it has another length, holds something other than 0 and 1, or (where its values are known) allows nothing.
+    """
+    if np.shape(mask)[-1:] != (n,):
+        raise ValueError(
+            f"{name}: expected a mask of shape (..., {n}), one entry per choice, got {np.shape(mask)}. "
+            "Fix: pass a boolean array that is True where the choice is allowed."
+        )
+    if not isinstance(mask, jax.core.Tracer):
+        host = np.asarray(mask)
+        if host.dtype != bool and not np.isin(host, (0, 1)).all():
+            raise ValueError(f"{name}: expected True and False, got {host.min()} to {host.max()}. Fix: pass booleans.")
+        if not host.astype(bool).any(axis=-1).all():
+            raise ValueError(
+                f"{name}: expected at least one allowed choice in every row, got a mask that is False everywhere. "
+                "Fix: allow one, or do not act in such a state."
+            )
+    return jnp.asarray(mask).astype(bool)
+
+
+def refuse_mask(name: str, mask: Any, space: Space) -> None:
+    """Refuse a mask for a space without choices."""
+    if mask is not None:
+        raise ValueError(
+            f"{name}: expected None for {space}, which has no choices to exclude, got {type(mask).__name__}."
+        )
+
+
+def mask_parts(name: str, mask: Any, keys: list[Any], space: Space) -> list[Any]:
+    """The masks of the parts of a Tuple or Dict space; a part may be None, and one of a Dict may be left out.
+
+    Raises
+    ------
+    ValueError
+        If it does not have the parts of the space.
+    """
+    if isinstance(space, spaces.Dict):
+        if isinstance(mask, Mapping) and mask.keys() <= set(keys):
+            return [mask.get(key) for key in keys]
+        got = f"the keys {list(mask)}" if isinstance(mask, Mapping) else type(mask).__name__
+        raise ValueError(f"{name}: expected a dict of masks with keys from {keys}, got {got}. Fix: name the parts so.")
+    if isinstance(mask, tuple | list) and len(mask) == len(keys):
+        return list(mask)
+    raise ValueError(
+        f"{name}: expected a tuple of {len(keys)} masks, got {type(mask).__name__}. "
+        "Fix: pass one mask per part, None for a part without choices."
+    )
+
+
+def split_mask(name: str, mask: Any, sizes: list[int]) -> list[Any]:
+    """The masks of the entries of a MultiDiscrete (or MultiBinary) space, whose entries have `sizes` choices.
+
+    Either a tuple with a mask [..., n] per entry, row by row, or all of them side by side in one array
+    [..., n_1 + n_2 + ...].
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not fit.
+    """
+    if isinstance(mask, tuple | list) and len(mask) == len(sizes) and all(np.ndim(part) for part in mask):
+        return list(mask)
+    if np.shape(mask)[-1:] != (sum(sizes),):
+        raise ValueError(
+            f"{name}: expected a mask per entry, of lengths {sizes}, or one of shape (..., {sum(sizes)}), "
+            f"got shape {np.shape(mask)}. Fix: pass them side by side, in the order of the entries."
+        )
+    stops = np.cumsum(sizes)
+    return [mask[..., stop - n : stop] for n, stop in zip(sizes, stops, strict=True)]
