@@ -111,7 +111,7 @@ class BaseProbaDist(abc.ABC):
 
     @abc.abstractmethod
     def masked(self, dist_params: Any, mask: Any) -> Any:
-        """Distribution parameters under which what the mask excludes has probability 0; a mask of None excludes nothing."""
+        """Distribution parameters that give what the mask excludes probability 0; None excludes nothing."""
 
     @abc.abstractmethod
     def sample_element(self, dist_params: Any, rng: jax.Array) -> Any:
@@ -162,7 +162,8 @@ class BaseProbaDist(abc.ABC):
         Returns
         -------
         element, or batch of elements in `batch_mode`
-            NumPy arrays in the dtype of the space, and ``int`` for one from a Discrete space; inside a trace jax arrays.
+            NumPy arrays in the dtype of the space, an ``int`` for one from a Discrete space; inside a trace jax
+            arrays.
         """
         found = _to_element(self, X if batch_mode else jax.tree.map(lambda leaf: leaf[index], X), rng)
         traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found))

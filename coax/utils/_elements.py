@@ -25,7 +25,7 @@ def make_element(space: Space) -> Callable[[Any], Any]:
     -------
     callable
         ``element(x)``: the same with NumPy arrays in the dtype of the space, any leading axes in front. A single
-        element of a Discrete space is an ``int``. What rounding may have put outside the bounds of a Box is put on them.
+        element of a Discrete space is an ``int``. What rounding put outside the bounds of a Box is put on them.
 
     Raises
     ------

@@ -248,7 +248,7 @@ def test_wrong_logits():
 
 
 def test_wrong_variates():
-    with pytest.raises(TypeError, match=r"X: expected integers from Discrete.*got float32.*Fix:"):
+    with pytest.raises(TypeError, match=r"X: expected integers for Discrete.*got float32.*Fix:"):
         DIST.preprocess_variate(None, np.zeros(2, np.float32))
 
 
