@@ -2,5 +2,6 @@
 
 from ._base import BaseProbaDist
 from ._categorical import CategoricalDist
+from ._proba_dist import ProbaDist
 
-__all__ = ("BaseProbaDist", "CategoricalDist")
+__all__ = ("BaseProbaDist", "CategoricalDist", "ProbaDist")
