@@ -2,6 +2,14 @@
 
 from ._base import BaseProbaDist
 from ._categorical import CategoricalDist
+from ._discretized_interval import DiscretizedIntervalDist
+from ._empirical_quantile import EmpiricalQuantileDist
 from ._proba_dist import ProbaDist
 
-__all__ = ("BaseProbaDist", "CategoricalDist", "ProbaDist")
+__all__ = (
+    "BaseProbaDist",
+    "CategoricalDist",
+    "DiscretizedIntervalDist",
+    "EmpiricalQuantileDist",
+    "ProbaDist",
+)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..utils import make_cast, make_element, space_key
 
-__all__ = ("BaseProbaDist", "read_params", "read_variate", "refuse_space")
+__all__ = ("BaseProbaDist", "read_numbers", "read_params", "read_variate", "refuse_space")
 
 
 class BaseProbaDist(abc.ABC):
@@ -243,6 +243,22 @@ def read_variate(
             "Fix: preprocess_variate makes variates of elements of the space."
         )
     return _floating(X)
+
+
+def read_numbers(name: str, x: Any, leading: tuple[int, ...]) -> jax.Array:
+    """A number, or one per distribution: f32[] or f32[...] becomes f32[..., 1], to go with what has one more axis.
+
+    Raises
+    ------
+    ValueError
+        If it has other axes than `leading`.
+    """
+    if np.shape(x) not in ((), leading):
+        raise ValueError(
+            f"{name}: expected a number or shape {leading}, the leading axes of the distribution parameters, "
+            f"got shape {np.shape(x)}. Fix: pass one number for each distribution."
+        )
+    return _floating(x)[..., None]
 
 
 def _floating(x: Any) -> jax.Array:
