@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import jax
 import jax.numpy as jnp
+
+from ._networks import is_network, signature_of
 
 __all__ = ("check_array_output", "check_signature", "check_space")
 
@@ -27,18 +28,20 @@ def check_space(env: Any, attribute: str, owner: str) -> gymnasium.Space:
     return space
 
 
-def check_signature(func: Callable, allowed: Sequence[tuple[str, ...]], owner: str) -> tuple[str, ...]:
-    """Which of the allowed argument lists `func` has."""
-    if not callable(func):
+def check_signature(func: Any, allowed: Sequence[tuple[str, ...]], owner: str) -> tuple[str, ...]:
+    """Which of the allowed argument lists a forward pass has: a function, a pair of functions, or a Flax module."""
+    if not callable(func) and not is_network(func):
         raise TypeError(f"{owner}: expected a function, got {type(func).__name__}. Fix: pass the forward pass itself.")
-    names = tuple(inspect.signature(func).parameters)
-    if names not in allowed:
+    given = signature_of(func)
+    if given.names not in allowed:
         expected = " or ".join(f"func({', '.join(names)})" for names in allowed)
+        some = ", ".join(allowed[0])
         raise TypeError(
-            f"{owner}: expected the signature {expected}, got func({', '.join(names)}). "
-            "Fix: name the arguments exactly so, in this order."
+            f"{owner}: expected the signature {expected}, got {given.text}. Fix: {given.fix}. Instead of a function, "
+            f"there may be a Flax module with such a __call__, or a pair of functions init(rng, {some}) and "
+            f"apply([params], {some}), where [params] is params, or params, rng, or params, state, rng."
         )
-    return names
+    return given.names  # type: ignore[return-value]
 
 
 def check_array_output(out: Any, shape: tuple[int, ...], owner: str, fix: str) -> None:

@@ -1,4 +1,4 @@
-"""From a user's Haiku function to a pair of pure functions. The only file that knows Haiku."""
+"""From a user's forward pass to a pair of pure functions. The only file that knows Haiku."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import haiku as hk
 import jax
 import jax.numpy as jnp
+
+from ._networks import is_network, pure_functions
 
 __all__ = ("Forward", "as_forward")
 
@@ -29,18 +31,55 @@ class Forward(NamedTuple):
     apply: Callable
 
 
-def as_forward(func: Callable) -> Forward:
-    """The pure form of ``func(*inputs, is_training)``, which may use Haiku's parameters, state and random keys."""
-    transformed = hk.transform_with_state(func)
+def as_forward(func: Any) -> Forward:
+    """The pure form of a forward pass with the arguments ``*inputs, is_training``.
+
+    Parameters
+    ----------
+    func : callable, pair of callables, or Flax module
+        One of
+
+        - a function that may use Haiku's parameters, state and random keys;
+        - a pair ``(init, apply)``: a ``haiku.Transformed``, a ``haiku.TransformedWithState``, or two functions of
+          one's own. `init` takes a key and the arguments. What `apply` takes in front of the arguments decides:
+
+          ====================================  ==========================  =======================
+          ``apply``                             returns                     ``init`` returns
+          ====================================  ==========================  =======================
+          ``apply(params, ...)``                the output                  ``params``
+          ``apply(params, rng, ...)``           the output                  ``params``
+          ``apply(params, state, ...)``         ``(output, new_state)``     ``(params, state)``
+          ``apply(params, state, rng, ...)``    ``(output, new_state)``     ``(params, state)``
+          ====================================  ==========================  =======================
+
+          Of two arguments in front, the second is a state if its name says so;
+        - an instance of a Flax (linen) module. The collection 'params' is the parameters, all others are the function
+          state, which changes in training only. There are random streams 'params' and 'dropout', in evaluation too; a
+          stream with another name draws from 'params'.
+
+        ``jax.jit`` around `init` or `apply` is taken off. ``is_training`` is a Python bool, given by position.
+
+    Returns
+    -------
+    Forward
+
+    Notes
+    -----
+    The moments of ``haiku.BatchNorm`` are those of the live rows in every form that uses it. Of other networks the
+    layers are unknown: their batch statistics are those of the whole batch, whose dead rows the updaters fill with
+    copies of a live one.
+    """
+    init_with, apply_with = pure_functions(func) if is_network(func) else hk.transform_with_state(func)
 
     def init(key: jax.Array, *inputs: Any, is_training: bool) -> tuple[Any, Any]:
-        return transformed.init(key, *inputs, is_training)
+        return init_with(key, *inputs, is_training)
 
     def apply(
         params: Any, function_state: Any, key: Any, *inputs: Any, is_training: bool, live: jax.Array | None = None
     ) -> tuple[Any, Any]:
-        with _only_live_rows(live) if live is not None and function_state else contextlib.nullcontext():
-            return transformed.apply(params, function_state, key, *inputs, is_training)
+        masks = live is not None and jax.tree.leaves(function_state)
+        with _only_live_rows(live) if masks else contextlib.nullcontext():  # type: ignore[arg-type]
+            return apply_with(params, function_state, key, *inputs, is_training)
 
     return Forward(init, apply)
 

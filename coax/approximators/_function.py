@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._entries import Entry, Rng, draw_key, fresh_seed
+from .._sharing import Rule
 from .._stateful import Stateful, check_like, is_tracing, refuse_in_trace
 from ..utils import make_cast
 from ..value_transforms import ValueTransform
 from ._preprocessing import prepare
 from ._rule import FunctionRule
 
-__all__ = ("Function", "action_batch", "flat_batch", "like_input")
+__all__ = ("Function", "action_batch", "flat_batch", "like_input", "with_leading")
 
 
 class Function(Stateful):
@@ -25,25 +27,27 @@ class Function(Stateful):
     The state has the entries ``params``, ``function_state`` (both as Haiku has them) and ``rng``.
     """
 
-    rule: FunctionRule
+    rule: Any
+    _forward: FunctionRule
 
-    def _set_up(self, rule: FunctionRule, random_seed: int | None) -> None:
-        self.rule = rule
-        self._cast_observation = make_cast(rule.observation_space)
-        if rule.action_space is not None:
-            self._cast_action = make_cast(rule.action_space)
+    def _set_up(self, forward: FunctionRule, random_seed: int | None, rule: Rule | None = None) -> None:
+        """Find a state; `rule` is what updaters look at, where that is more than the forward pass."""
+        self._forward, self.rule = forward, forward if rule is None else rule
+        self._cast_observation = make_cast(forward.observation_space)
+        if forward.action_space is not None:
+            self._cast_action = make_cast(forward.action_space)
         self._random_seed = fresh_seed() if random_seed is None else int(random_seed)
-        state = rule.seeded(_as_uint32(self._random_seed))
+        state = forward.seeded(_as_uint32(self._random_seed))
         self._write({**state, "rng": _counted_on_host(state["rng"])}, frozenset(("params", "function_state")))
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters, function state and random stream."""
-        return self.rule.init(key)
+        return self._forward.init(key)
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> gymnasium.Space:
         """Where the observations come from."""
-        return self.rule.observation_space
+        return self._forward.observation_space
 
     # --- views of the state
 
@@ -64,7 +68,7 @@ class Function(Stateful):
     def random_seed(self, seed: int | None) -> None:
         refuse_in_trace(self, "random_seed = ...")
         seed = fresh_seed() if seed is None else int(seed)
-        self._write({**self._peek(), "rng": self.rule.stream(jax.random.key(_as_uint32(seed)))}, self._owned)
+        self._write({**self._peek(), "rng": self._forward.stream(jax.random.key(_as_uint32(seed)))}, self._owned)
         self._random_seed = seed
 
     def _child_seed(self) -> int:
@@ -82,17 +86,17 @@ class Function(Stateful):
 
         The inputs are those of the forward pass, preprocessed; ``is_training`` is static.
         """
-        return self.rule.function
+        return self._forward.function
 
     @property
     def observation_preprocessor(self) -> Callable:
         """``func(rng, S)`` on batches of observations."""
-        return self.rule.observe.func
+        return self._forward.observe.func
 
     @property
     def value_transform(self) -> ValueTransform:
         """The output of the function lives in the space that it transforms to."""
-        return self.rule.value_transform
+        return self._forward.value_transform
 
     def soft_update(self, other: Function, tau: float) -> None:
         r"""Move towards another function: :math:`\theta \leftarrow (1-\tau)\,\theta + \tau\,\theta_\text{other}`.
@@ -131,11 +135,13 @@ class Function(Stateful):
     def _observations(self, s: Any) -> tuple[Any, tuple[int, ...]]:
         """A batch with one leading axis, host-only preprocessing done, and the leading axes that came in."""
         batch, lead = flat_batch(*self._cast_observation(s))
-        return prepare(batch, (self.rule.observe,)), lead
+        if self._forward.mask is not None and not is_tracing():
+            self._forward.mask.check_values(batch, self.action_space)
+        return prepare(batch, (self._forward.observe,)), lead
 
     def _draw(self, state: dict[str, Any]) -> Rng | None:
         """The place of this call in the random stream, if the function draws at all."""
-        if not self.rule.uses_rng:
+        if not self._forward.uses_rng:
             return None
         self._write({**state, "rng": state["rng"].advanced()}, self._owned)
         return state["rng"]
@@ -149,7 +155,7 @@ def action_batch(function: Any, a: Any, lead: tuple[int, ...]) -> Any:
             f"actions: expected the leading axes of the observations, {lead}, got {lead_a}. "
             "Fix: pass one action per observation."
         )
-    return prepare(batch, (function.rule.act,))
+    return prepare(batch, (function._forward.act,))
 
 
 def flat_batch(x: Any, lead: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
@@ -166,6 +172,11 @@ def like_input(out: jax.Array, lead: tuple[int, ...]) -> Any:
     """A result [B, ...] with the leading axes that came in: on the host, or inside a trace where it is."""
     found: Any = out if is_tracing() else np.asarray(out)
     return found.reshape((*lead, *found.shape[1:]))
+
+
+def with_leading(out: Any, lead: tuple[int, ...]) -> Any:
+    """Leaves [B, ...] with the leading axes that came in, on the host or inside a trace where they are."""
+    return jax.tree.map(lambda leaf: like_input(leaf, lead), out)
 
 
 def _is_number(x: Any) -> bool:

@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium
-import jax
 import numpy as np
 
 from ..typing import AbstractQ
-from ..value_transforms import as_value_transform
-from ._checks import STATE, STATE_ACTION, check_array_output, check_signature, check_space
-from ._function import Function, action_batch, like_input
-from ._rule import FunctionRule, contract, spread
+from ._checks import check_array_output
+from ._example_data import ModelTypes, array_output, state_action_examples
+from ._function import Function, like_input
+from ._rule import FunctionRule
+from ._state_action import StateAction, state_action_rule
 
 __all__ = ("Q",)
 
 
-class Q(Function, AbstractQ):
+class Q(Function, StateAction, AbstractQ):
     r"""A state-action value function :math:`q_\theta(s, a)`.
 
     Parameters
     ----------
-    func : callable
+    func : callable, or pair of functions (init, apply)
         Type 1: ``func(S, A, is_training) -> f32[B]``. Type 2, for Discrete actions: ``func(S, is_training) ->
-        f32[B, A]``. A Haiku function of preprocessed observations and actions.
+        f32[B, A]``. A Haiku function of preprocessed observations and actions, or a pair in the manner of
+        ``haiku.transform``, a Flax module, ... with the same arguments. See :meth:`example_data`.
     env : gymnasium.Env, or anything with ``observation_space`` and ``action_space``
-        Where observations and actions come from.
+        Where observations and actions come from. If it says where a mask of allowed actions lies
+        (:class:`coax.wrappers.ActionMasking`), what is made of q leaves out the others; ``q(s)`` itself does not.
     observation_preprocessor, action_preprocessor : callable, optional
         ``func(rng, X)`` from raw elements to what `func` sees. Default: those of the spaces (Discrete: one-hot).
     value_transform : ValueTransform or pair of callables, optional
@@ -40,6 +41,8 @@ class Q(Function, AbstractQ):
     TypeError
         If a space is not a gymnasium space, `func` has another signature, output shape or dtype, or is of type 2 while
         the actions are not Discrete.
+    ValueError
+        If the mask of the environment does not fit the actions.
 
     Examples
     --------
@@ -50,49 +53,15 @@ class Q(Function, AbstractQ):
 
     def __init__(
         self,
-        func: Callable,
+        func: Any,
         env: Any,
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         value_transform: Any = None,
         random_seed: int | None = None,
     ):
-        space = check_space(env, "observation_space", "Q")
-        actions = check_space(env, "action_space", "Q")
-        names = check_signature(func, (STATE_ACTION, STATE), "Q")
-        if names == STATE and not isinstance(actions, gymnasium.spaces.Discrete):
-            raise TypeError(
-                f"Q: expected a Discrete action space for func(S, is_training), got {actions}. "
-                "Fix: use func(S, A, is_training)."
-            )
-        rule = FunctionRule.shared(
-            func,
-            names,
-            space,
-            actions,
-            observation_preprocessor,
-            action_preprocessor,
-            as_value_transform(value_transform),
-        )
-        shape = (1,) if rule.modeltype == 1 else (1, int(actions.n))  # type: ignore[attr-defined]
-        fix = "return one number per row" if rule.modeltype == 1 else "return one number per row and action"
-        check_array_output(rule.output, shape, "Q", fix)
-        self._set_up(rule, random_seed)
-
-    @property
-    def action_space(self) -> gymnasium.Space:
-        """Where the actions come from."""
-        return self.rule.action_space  # type: ignore[return-value]
-
-    @property
-    def action_preprocessor(self) -> Callable:
-        """``func(rng, A)`` on batches of actions."""
-        return self.rule.act.func  # type: ignore[union-attr]
-
-    @property
-    def modeltype(self) -> int:
-        """1 for a function of state and action, 2 for a function of the state with an output per action."""
-        return self.rule.modeltype  # type: ignore[return-value]
+        preprocessors = observation_preprocessor, action_preprocessor
+        self._set_up(scalar_rule("Q", func, env, *preprocessors, value_transform), random_seed)
 
     def __call__(self, s: Any, a: Any = None) -> np.ndarray:
         """The value of an action, or of all actions; for one observation or a batch with any leading axes.
@@ -113,61 +82,41 @@ class Q(Function, AbstractQ):
         ValueError
             If the actions are not Discrete and `a` is left out, or shapes do not fit the spaces.
         """
-        state = self._peek()
-        S, lead = self._observations(s)
-        if a is None:
-            self._check_discrete("q(s)")
-            out = self.rule.call_all(state["params"], state["function_state"], self._draw(state), S)
-        else:
-            A = action_batch(self, a, lead)
-            out = self.rule.call_at(state["params"], state["function_state"], self._draw(state), S, A)
-        return like_input(out, lead)
+        return call_scalar(self, s, a)
 
-    @property
-    def function_type1(self) -> Callable:
-        """``(params, function_state, rng, S, A, is_training) -> (f32[B], function_state)``, preprocessed inputs.
+    @classmethod
+    def example_data(
+        cls,
+        env: Any,
+        observation_preprocessor: Callable | None = None,
+        action_preprocessor: Callable | None = None,
+        batch_size: int = 1,
+        random_seed: int | None = None,
+    ) -> ModelTypes:
+        """What the two types of `func` receive and must return: see :class:`coax.approximators.ExampleData`."""
+        preprocessors = observation_preprocessor, action_preprocessor
+        return state_action_examples(cls, env, *preprocessors, array_output, batch_size, random_seed)
 
-        Of a type-2 function it takes actions as one-hot (or any weights) f32[B, A].
-        """
-        if self.modeltype == 1:
-            return self.function
-        apply = self.rule.forward.apply
 
-        def function(params: Any, function_state: Any, rng: Any, S: Any, A: jax.Array, is_training: bool) -> tuple:
-            out, new = apply(params, function_state, rng, S, is_training=is_training)
-            return contract(out, A), new
+def scalar_rule(
+    owner: str,
+    func: Any,
+    env: Any,
+    observation_preprocessor: Callable | None,
+    action_preprocessor: Callable | None,
+    value_transform: Any,
+) -> FunctionRule:
+    """The rule of a function of state and action with one number as output."""
+    rule = state_action_rule(owner, func, env, observation_preprocessor, action_preprocessor, value_transform)
+    shape = (1,) if rule.modeltype == 1 else (1, int(rule.action_space.n))  # type: ignore[union-attr]
+    fix = "return one number per row" if rule.modeltype == 1 else "return one number per row and action"
+    check_array_output(rule.output, shape, owner, fix)
+    return rule
 
-        return function
 
-    @property
-    def function_type2(self) -> Callable:
-        """``(params, function_state, rng, S, is_training) -> (f32[B, A], function_state)``, preprocessed inputs.
-
-        Raises
-        ------
-        ValueError
-            If the actions are not Discrete.
-        """
-        self._check_discrete("function_type2")
-        if self.modeltype == 2:
-            return self.function
-        apply, rule = self.rule.forward.apply, self.rule
-
-        def function(params: Any, function_state: Any, rng: Any, S: Any, is_training: bool) -> tuple:
-            table = rule.acted(rng, np.asarray(rule.action_table)) if rule.act.traceable else rule.action_table  # type: ignore[union-attr]
-            new = function_state
-
-            def one_batch(S: Any, A: Any) -> Any:
-                nonlocal new
-                out, new = apply(params, function_state, rng, S, A, is_training=is_training)
-                return out
-
-            return spread(one_batch, S, table, int(rule.action_space.n)), new  # type: ignore[union-attr]
-
-        return function
-
-    def _check_discrete(self, what: str) -> None:
-        if not isinstance(self.action_space, gymnasium.spaces.Discrete):
-            raise ValueError(
-                f"{what}: expected a Discrete action space, got {self.action_space}. Fix: pass an action too: q(s, a)."
-            )
+def call_scalar(function: Any, s: Any, a: Any) -> np.ndarray:
+    """The output at observations (and actions, or at all actions), back in the original space."""
+    state = function._peek()
+    everywhere, batches, lead = function._inputs(s, a, "q(s)")
+    compiled = function._forward.call_all if everywhere else function._forward.call_at
+    return like_input(compiled(state["params"], state["function_state"], function._draw(state), *batches), lead)

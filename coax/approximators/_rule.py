@@ -15,9 +15,10 @@ from .._entries import Rng
 from .._sharing import Rule
 from ..utils import safe_sample
 from ..value_transforms import ValueTransform
+from ._action_mask import ActionMask
 from ._checks import STATE, STATE_ACTION
 from ._forward import as_forward
-from ._preprocessing import Preprocessor, prepare
+from ._preprocessing import Prepared, Preprocessor, prepare
 
 __all__ = ("Bound", "FunctionRule")
 
@@ -29,8 +30,8 @@ class FunctionRule(Rule):
 
     Parameters
     ----------
-    func : callable
-        ``func(S, is_training)`` or ``func(S, A, is_training)``, in Haiku.
+    func : callable or pair
+        ``func(S, is_training)`` or ``func(S, A, is_training)``: see :func:`as_forward` for its forms.
     names : tuple of str
         The names of its arguments.
     observation_space, action_space : gymnasium.Space
@@ -39,6 +40,8 @@ class FunctionRule(Rule):
         None for the default one of the space.
     value_transform : ValueTransform
         The output of the function lives in the transformed space.
+    mask : ActionMask, optional
+        Where the observations say which actions are allowed.
     """
 
     def __init__(
@@ -50,11 +53,12 @@ class FunctionRule(Rule):
         observation_preprocessor: Callable | None,
         action_preprocessor: Callable | None,
         value_transform: ValueTransform,
+        mask: ActionMask | None = None,
     ):
         self.func = func
         self.modeltype = {STATE: 2 if action_space is not None else None, STATE_ACTION: 1}[names]
         self.observation_space, self.action_space = observation_space, action_space
-        self.value_transform = value_transform
+        self.value_transform, self.mask = value_transform, mask
         self.forward = as_forward(func)
         self.observe = Preprocessor(observation_preprocessor, observation_space, "observation_preprocessor")
         self.act = (
@@ -62,6 +66,7 @@ class FunctionRule(Rule):
         )
         self._indexed = action_preprocessor is None and isinstance(action_space, gymnasium.spaces.Discrete)
         self.action_table = self._action_table()
+        self.raw_example = _batch_of_one(observation_space)
         self.example = self._example()
         self.fresh = jax.jit(self._fresh)
         self.seeded = jax.jit(lambda seed: self.init(jax.random.key(seed)))
@@ -73,13 +78,11 @@ class FunctionRule(Rule):
     # --- construction
 
     def _example(self) -> tuple:
-        """Raw inputs S and A of batch size 1, to initialise and to check with."""
-
-        def one(space: gymnasium.Space, preprocessor: Preprocessor) -> Any:
-            return prepare(jax.tree.map(lambda x: np.asarray(x)[None], safe_sample(space, seed=0)), (preprocessor,))
-
-        S = one(self.observation_space, self.observe)
-        return S, None if self.act is None else one(self.action_space, self.act)  # type: ignore[arg-type]
+        """Inputs S and A of batch size 1, host-only preprocessing done, to initialise and to check with."""
+        S, A = self.raw_example, None
+        if self.action_space is not None:
+            A = prepare(_batch_of_one(self.action_space), (self.act,))  # type: ignore[arg-type]
+        return prepare(S, (self.observe,)), A
 
     def _action_table(self) -> Any:
         """All actions, preprocessed: f32[A, ...]; None unless they are Discrete."""
@@ -180,6 +183,18 @@ class FunctionRule(Rule):
 
         return spread(plain, self.observed(key, S), actions, int(self.action_space.n))  # type: ignore[union-attr]
 
+    def on_inputs(self, params: Any, function_state: Any, key: Any, *inputs: Any) -> tuple[Any, Any]:
+        """Raw output at preprocessed inputs, and the function state."""
+        return self.forward.apply(params, function_state, _some_key(key), *inputs, is_training=False)
+
+    def allowed(self, S: Any) -> Any:
+        """The mask of the actions at raw observations, leaves [B, A]; None without one."""
+        return None if self.mask is None else self.mask(S.raw if isinstance(S, Prepared) else S)
+
+    def preferences(self, out: Any) -> jax.Array:
+        """What value-based policies compare, of raw outputs [..., A]: the outputs, as Boltzmann always did."""
+        return out
+
     def bind(self, state: dict[str, Any], parts: tuple, key: Any) -> Bound:
         """The function with a state filled in."""
         return Bound(self, state, key if self.uses_rng else None)
@@ -213,8 +228,23 @@ class Bound(NamedTuple):
 
     def values(self, S: Any) -> jax.Array:
         """f32[B, A]."""
-        out = self.rule.all_actions(self.state["params"], self.state["function_state"], self.key, S)
+        return self.rule.value_transform.inverse_func(self._all(S))
+
+    def preferences(self, S: Any) -> jax.Array:
+        """What value-based policies compare, f32[B, A]."""
+        return self.rule.preferences(self._all(S))
+
+    def allowed(self, S: Any) -> Any:
+        """The mask of the actions, bool[B, A], or None."""
+        return self.rule.allowed(S)
+
+    def value_of_inputs(self, X: Any) -> jax.Array:
+        """f32[B], at preprocessed observations."""
+        out, _ = self.rule.on_inputs(self.state["params"], self.state["function_state"], self.key, X)
         return self.rule.value_transform.inverse_func(out)
+
+    def _all(self, S: Any) -> jax.Array:
+        return self.rule.all_actions(self.state["params"], self.state["function_state"], self.key, S)
 
 
 # --- between the two types of functions of state and action -----------------------------------------------------------
@@ -240,6 +270,10 @@ def spread(func: Callable, observations: Any, actions: Any, n: int) -> Any:
     S = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), observations)
     A = jax.tree.map(lambda x: jnp.tile(x, (batch, *(1,) * (x.ndim - 1))), actions)
     return jax.tree.map(lambda x: x.reshape(batch, n, *x.shape[1:]), func(S, A))
+
+
+def _batch_of_one(space: gymnasium.Space) -> Any:
+    return jax.tree.map(lambda x: np.asarray(x)[None], safe_sample(space, seed=0))
 
 
 def _some_key(key: Any) -> jax.Array:

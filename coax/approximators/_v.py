@@ -10,6 +10,7 @@ import numpy as np
 from ..typing import AbstractV
 from ..value_transforms import as_value_transform
 from ._checks import STATE, check_array_output, check_signature, check_space
+from ._example_data import ExampleData, array_output, state_examples
 from ._function import Function, like_input
 from ._rule import FunctionRule
 
@@ -21,8 +22,9 @@ class V(Function, AbstractV):
 
     Parameters
     ----------
-    func : callable
-        ``func(S, is_training) -> f32[B]``, a Haiku function of preprocessed observations S, leaves [B, ...].
+    func : callable, or pair of functions (init, apply)
+        ``func(S, is_training) -> f32[B]``, a Haiku function of preprocessed observations S, leaves [B, ...]; or a pair
+        in the manner of ``haiku.transform``, a Flax module, ... with the same arguments. See :meth:`example_data`.
     env : gymnasium.Env, or anything with an ``observation_space``
         Where the observations come from.
     observation_preprocessor : callable, optional
@@ -46,7 +48,7 @@ class V(Function, AbstractV):
 
     def __init__(
         self,
-        func: Callable,
+        func: Any,
         env: Any,
         observation_preprocessor: Callable | None = None,
         value_transform: Any = None,
@@ -73,5 +75,16 @@ class V(Function, AbstractV):
         """
         state = self._peek()
         S, lead = self._observations(s)
-        out = self.rule.call_at(state["params"], state["function_state"], self._draw(state), S)
+        out = self._forward.call_at(state["params"], state["function_state"], self._draw(state), S)
         return like_input(out, lead)
+
+    @classmethod
+    def example_data(
+        cls,
+        env: Any,
+        observation_preprocessor: Callable | None = None,
+        batch_size: int = 1,
+        random_seed: int | None = None,
+    ) -> ExampleData:
+        """What `func` receives and must return: see :class:`coax.approximators.ExampleData`."""
+        return state_examples(cls, env, observation_preprocessor, array_output, batch_size, random_seed)

@@ -12,12 +12,13 @@ import numpy as np
 
 from .._entries import Fixed, Number, Rng, draw_key
 from .._sharing import Rule
-from .._stateful import Stateful, check_like, is_tracing
+from .._stateful import Stateful, check_like, collect, is_tracing
 from ..proba_dists import CategoricalDist
-from ..proba_dists._categorical import log_proba_of_index, sample_index
+from ..proba_dists._categorical import log_proba_of_index, mask_logits, sample_index
 from ..typing import AbstractPolicy
 from ..utils import argmax, is_qfunction
 from ._function import like_input
+from ._plan import Plan
 
 __all__ = ("BoltzmannPolicy", "EpsilonGreedy", "boltzmann_logits", "epsilon_greedy_logits")
 
@@ -25,28 +26,32 @@ __all__ = ("BoltzmannPolicy", "EpsilonGreedy", "boltzmann_logits", "epsilon_gree
 # --- pure functions ---------------------------------------------------------------------------------------------------
 
 
-def epsilon_greedy_logits(q: jax.Array, epsilon: Any) -> jax.Array:
+def epsilon_greedy_logits(q: jax.Array, epsilon: Any, mask: Any = None) -> jax.Array:
     """Log-probabilities f32[..., A] of acting greedily, and with probability epsilon at random.
 
-    Tied best actions share the greedy mass equally.
+    Tied best actions share the greedy mass equally. Only actions that the mask bool[..., A] allows count.
 
     References
     ----------
     Sutton and Barto (2018), section 2.2.
     """
-    best = (q == q.max(axis=-1, keepdims=True)).astype(q.dtype)
+    allowed = jnp.ones_like(q) if mask is None else mask.astype(q.dtype)
+    q = q if mask is None else mask_logits(q, mask)
+    best = (q == q.max(axis=-1, keepdims=True)).astype(q.dtype) * allowed
     greedy = best / best.sum(axis=-1, keepdims=True)
-    return jnp.log((1 - epsilon) * greedy + epsilon / q.shape[-1] + 1e-15)
+    random = allowed / allowed.sum(axis=-1, keepdims=True)
+    logits = jnp.log((1 - epsilon) * greedy + epsilon * random + 1e-15)
+    return logits if mask is None else mask_logits(logits, mask)
 
 
-def boltzmann_logits(q: jax.Array, temperature: Any) -> jax.Array:
-    """Unnormalised log-probabilities f32[..., A], proportional to the values.
+def boltzmann_logits(q: jax.Array, temperature: Any, mask: Any = None) -> jax.Array:
+    """Unnormalised log-probabilities f32[..., A], proportional to the values; -inf where the mask bool[..., A] excludes.
 
     References
     ----------
     Sutton and Barto (2018), section 13.1, equation 13.2 with preferences q / temperature.
     """
-    return q / temperature
+    return q / temperature if mask is None else mask_logits(q / temperature, mask)
 
 
 # --- rule -------------------------------------------------------------------------------------------------------------
@@ -58,43 +63,42 @@ class ValueBasedRule(Rule):
     Parameters
     ----------
     logits : callable
-        ``logits(q, number) -> f32[B, A]``.
+        ``logits(q, number, mask) -> f32[B, A]``.
     number : str
         The entry of the state that holds the settable number.
-    q_rule : FunctionRule
-        The pure part of the q-function.
+    q : Plan
+        How to put the q-function together from its states.
+    start : int
+        The first action.
     """
 
-    def __init__(self, logits: Callable, number: str, q_rule: Any):
-        self.logits, self.number, self.q_rule = logits, number, q_rule
-        self.start = int(q_rule.action_space.start)
-        self.uses_rng = q_rule.uses_rng
+    def __init__(self, logits: Callable, number: str, q: Plan, start: int):
+        self.logits, self.number, self.q, self.start = logits, number, q, start
+        self.uses_rng = q.rule.uses_rng
         self.sample = jax.jit(self._sample, static_argnames="with_logp")
         self.greedy = jax.jit(self._greedy)
         self.describe = jax.jit(self._describe)
 
-    def dist_params(self, number: Any, q_params: Any, q_function_state: Any, key: Any, S: Any) -> jax.Array:
-        """Logits f32[B, A] for raw observations. Acts on the raw output of the q-function, as Boltzmann always did."""
-        own = None if key is None or not self.uses_rng else jax.random.fold_in(key, 1)
-        return self.logits(self.q_rule.all_actions(q_params, q_function_state, own, S), number)
+    def dist_params(self, number: Any, q: Any, S: Any) -> jax.Array:
+        """Logits f32[B, A] for raw observations, of a q-function with its states filled in."""
+        return self.logits(q.preferences(S), number, q.allowed(S))
 
-    def _sample(self, number: Any, rng: Rng, q_params: Any, q_function_state: Any, S: Any, with_logp: bool) -> Any:
-        key = rng.next_key
-        logits = self.dist_params(number, q_params, q_function_state, key, S)
-        index = sample_index(logits, key)
+    def _describe(self, number: Any, rng: Rng, q_states: Any, S: Any) -> jax.Array:
+        own = jax.random.fold_in(rng.next_key, 1) if self.uses_rng else None
+        return self.dist_params(number, self.q.bind(q_states, own), S)
+
+    def _sample(self, number: Any, rng: Rng, q_states: Any, S: Any, with_logp: bool) -> Any:
+        logits = self._describe(number, rng, q_states, S)
+        index = sample_index(logits, rng.next_key)
         action = index + self.start
         return (action, log_proba_of_index(logits, index)) if with_logp else action
 
-    def _greedy(self, number: Any, rng: Rng, q_params: Any, q_function_state: Any, S: Any) -> jax.Array:
-        key = rng.next_key
-        return argmax(key, self.dist_params(number, q_params, q_function_state, key, S)) + self.start
-
-    def _describe(self, number: Any, rng: Rng, q_params: Any, q_function_state: Any, S: Any) -> jax.Array:
-        return self.dist_params(number, q_params, q_function_state, rng.next_key, S)
+    def _greedy(self, number: Any, rng: Rng, q_states: Any, S: Any) -> jax.Array:
+        return argmax(rng.next_key, self._describe(number, rng, q_states, S)) + self.start
 
     def bind(self, state: dict[str, Any], parts: tuple, key: Any) -> BoundPolicy:
         """The policy with the states of itself and its q-function filled in."""
-        return BoundPolicy(self, state, parts[0].state, key)
+        return BoundPolicy(self, state, parts[0])
 
 
 class BoundPolicy(NamedTuple):
@@ -102,18 +106,19 @@ class BoundPolicy(NamedTuple):
 
     rule: ValueBasedRule
     state: dict[str, Any]
-    q_state: dict[str, Any]
-    key: Any
+    q: Any
 
     def dist_params(self, S: Any) -> dict[str, jax.Array]:
         """``{'logits': f32[B, A]}``."""
-        q = self.q_state
-        number = self.state[self.rule.number]
-        return {"logits": self.rule.dist_params(number, q["params"], q["function_state"], self.key, S)}
+        return {"logits": self.rule.dist_params(self.state[self.rule.number], self.q, S)}
 
     def probs(self, S: Any) -> jax.Array:
         """f32[B, A]."""
         return jax.nn.softmax(self.dist_params(S)["logits"])
+
+    def allowed(self, S: Any) -> Any:
+        """The mask of the actions, bool[B, A], or None."""
+        return self.q.allowed(S)
 
 
 # --- shells -----------------------------------------------------------------------------------------------------------
@@ -134,7 +139,8 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         space = q.action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise TypeError(f"{owner}: expected a q-function of Discrete actions, got {space}. Fix: use a coax.Policy.")
-        self._rule: ValueBasedRule = ValueBasedRule.shared(logits, name, q.rule)
+        self._q_parts = collect(q)
+        self._rule: ValueBasedRule = ValueBasedRule.shared(logits, name, Plan.of(q, self._q_parts), int(space.start))
         self._proba_dist = CategoricalDist(space)
         self._write({name: getattr(type(self), name).leaf(value, owner), "rng": Rng.seeded(q._child_seed())})
 
@@ -208,9 +214,11 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
 
     def _inputs(self, s: Any) -> tuple[tuple, tuple[int, ...]]:
         S, lead = self._q._observations(s)
-        state, q = self._peek(), self._q._peek()
+        state = self._peek()
         self._write({**state, "rng": state["rng"].advanced()}, self._owned)
-        return (state[self._rule.number], state["rng"], q["params"], q["function_state"], S), lead
+        # the keys of all come from this stream: an input that nothing uses still costs time
+        parts = [{name: x for name, x in part._peek().items() if name != "rng"} for part in self._q_parts]
+        return (state[self._rule.number], state["rng"], parts, S), lead
 
     def _clean(self, action: jax.Array, lead: tuple[int, ...]) -> Any:
         if is_tracing():
@@ -249,12 +257,12 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
 
     @property
     def function(self) -> Callable:
-        """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S."""
-        apply, rule = self._q.function_type2, self._rule
+        """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S: no mask."""
+        apply, rule, q_rule = self._q.function_type2, self._rule, self._q.rule
 
         def function(params: Any, function_state: Any, rng: Any, S: Any, is_training: bool) -> tuple[dict, None]:
-            q, _ = apply(params["q"], function_state, rng, S, is_training)
-            return {"logits": rule.logits(q, params[rule.number])}, None
+            out, _ = apply(params["q"], function_state, rng, S, is_training)
+            return {"logits": rule.logits(q_rule.preferences(out), params[rule.number])}, None
 
         return function
 

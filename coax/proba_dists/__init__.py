@@ -4,12 +4,18 @@ from ._base import BaseProbaDist
 from ._categorical import CategoricalDist
 from ._discretized_interval import DiscretizedIntervalDist
 from ._empirical_quantile import EmpiricalQuantileDist
+from ._masks import check_mask
+from ._normal import NormalDist
 from ._proba_dist import ProbaDist
+from ._squashed_normal import SquashedNormalDist
 
 __all__ = (
     "BaseProbaDist",
     "CategoricalDist",
     "DiscretizedIntervalDist",
     "EmpiricalQuantileDist",
+    "NormalDist",
     "ProbaDist",
+    "SquashedNormalDist",
+    "check_mask",
 )

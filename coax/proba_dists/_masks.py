@@ -10,7 +10,42 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import Space, spaces
 
-__all__ = ("mask_parts", "read_mask", "refuse_mask", "split_mask")
+__all__ = ("check_mask", "mask_parts", "read_mask", "refuse_mask", "split_mask")
+
+
+def check_mask(name: str, mask: Any, space: Space, rows: Any = None) -> None:
+    """Whether a mask allows something in every row, or in those where `rows` bool[B] is True. Reads host arrays only.
+
+    Raises
+    ------
+    ValueError
+        If it allows nothing somewhere, or does not fit the space.
+    """
+    if mask is None:
+        return
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        keys = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
+        for key, part in zip(keys, mask_parts(name, mask, keys, space), strict=True):
+            check_mask(f"{name}[{key!r}]", part, space[key], rows)
+    elif isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        sizes = [2] * int(np.prod(space.shape)) if isinstance(space, spaces.MultiBinary) else space.nvec.ravel().tolist()
+        for i, part in enumerate(split_mask(name, mask, sizes)):
+            _require_choice(f"{name}[{i}]", part, rows)
+    elif isinstance(space, spaces.Discrete):
+        _require_choice(name, mask, rows)
+    else:
+        refuse_mask(name, mask, space)
+
+
+def _require_choice(name: str, mask: Any, rows: Any = None) -> None:
+    if isinstance(mask, jax.Array):
+        return
+    some = np.asarray(mask).astype(bool).any(axis=-1)
+    if not (some if rows is None else some | ~rows).all():
+        raise ValueError(
+            f"{name}: expected at least one allowed choice in every row, got a mask that is False everywhere. "
+            "Fix: allow one, or do not act in such a state."
+        )
 
 
 def read_mask(name: str, mask: Any, n: int) -> jax.Array:
@@ -30,11 +65,7 @@ def read_mask(name: str, mask: Any, n: int) -> jax.Array:
         host = np.asarray(mask)
         if host.dtype != bool and not np.isin(host, (0, 1)).all():
             raise ValueError(f"{name}: expected True and False, got {host.min()} to {host.max()}. Fix: pass booleans.")
-        if not host.astype(bool).any(axis=-1).all():
-            raise ValueError(
-                f"{name}: expected at least one allowed choice in every row, got a mask that is False everywhere. "
-                "Fix: allow one, or do not act in such a state."
-            )
+        _require_choice(name, host)
     return jnp.asarray(mask).astype(bool)
 
 
