@@ -17,6 +17,7 @@ from gymnasium import Space, spaces
 from ._base import BaseProbaDist, read_params
 from ._categorical import CategoricalDist
 from ._masks import mask_parts, split_mask
+from ._normal import NormalDist
 
 __all__ = ("ProbaDist",)
 
@@ -180,7 +181,7 @@ class ProbaDist(BaseProbaDist):
         space: gymnasium.Space,
         *,
         discrete: Callable[[Any], BaseProbaDist] = CategoricalDist,
-        box: Callable[[Any], BaseProbaDist] | None = None,
+        box: Callable[[Any], BaseProbaDist] = NormalDist,
     ):
         self._tree = tree_of(space)
         self._leaves = [_leaf_dist(node, discrete, box) for node in leaves_of(self._tree)]
@@ -323,7 +324,7 @@ class ProbaDist(BaseProbaDist):
 
 
 def _leaf_dist(node: Node, discrete: Callable[[Any], Any], box: Callable[[Any], Any]) -> BaseProbaDist:
-    name, make = ("discrete", discrete) if isinstance(node.space, spaces.Discrete) else ("box", box or _no_box)
+    name, make = ("discrete", discrete) if isinstance(node.space, spaces.Discrete) else ("box", box)
     dist = make(node.space)
     if not isinstance(dist, BaseProbaDist):
         raise TypeError(
@@ -333,10 +334,6 @@ def _leaf_dist(node: Node, discrete: Callable[[Any], Any], box: Callable[[Any], 
     dist = copy.copy(dist)  # errors of the leaf shall know its path, and the object may belong to the user
     dist._name = f"dist_params{node.path}"
     return dist
-
-
-def _no_box(space: Any) -> Any:
-    raise NotImplementedError("box: a Box space needs a distribution for now. Fix: pass one.")
 
 
 def _is_transform(x: Any) -> bool:
