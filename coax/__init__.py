@@ -22,19 +22,43 @@ from . import (
 from ._entries import Number, Rng
 from ._lifting import check, cond, jit, scan, transform
 from ._stateful import Stateful
-from .approximators import BoltzmannPolicy, EpsilonGreedy, Q, RandomPolicy, V
+from .approximators import (
+    ActionMask,
+    BoltzmannPolicy,
+    EpsilonGreedy,
+    Policy,
+    Q,
+    RandomPolicy,
+    RewardFunction,
+    StochasticQ,
+    StochasticRewardFunction,
+    StochasticTransitionModel,
+    StochasticV,
+    SuccessorStateQ,
+    TransitionModel,
+    V,
+)
 from .utils import safe_sample, unvectorize
 
 __version__ = "0.2.0"
 
 __all__ = (
+    "ActionMask",
     "BoltzmannPolicy",
     "EpsilonGreedy",
     "Number",
+    "Policy",
     "Q",
     "RandomPolicy",
+    "RewardFunction",
     "Rng",
     "Stateful",
+    "StochasticQ",
+    "StochasticRewardFunction",
+    "StochasticTransitionModel",
+    "StochasticV",
+    "SuccessorStateQ",
+    "TransitionModel",
     "V",
     "approximators",
     "check",

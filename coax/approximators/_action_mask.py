@@ -17,9 +17,9 @@ __all__ = ("ActionMask", "find_mask")
 class ActionMask:
     """Where the mask of allowed actions lies in an observation.
 
-    An environment that has one in its attribute ``action_mask`` (:class:`coax.wrappers.ActionMasking` gives it one) says
-    so to every function and policy that is made from it. From then on, actions that the mask excludes are never drawn,
-    have probability 0 and are left out of maxima and expectations, and no call needs another argument.
+    An environment with one as its attribute ``action_mask``, such as :class:`coax.wrappers.ActionMasking`, says so to
+    every function and policy that is made from it. From then on, actions that the mask excludes are never drawn, have
+    probability 0 and are left out of maxima and expectations, and no call needs another argument.
 
     Parameters
     ----------

@@ -8,10 +8,11 @@ from typing import Any
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._networks import is_network, signature_of
 
-__all__ = ("check_array_output", "check_signature", "check_space")
+__all__ = ("check_array_output", "check_bounds", "check_signature", "check_space", "check_value_range")
 
 STATE = ("S", "is_training")
 STATE_ACTION = ("S", "A", "is_training")
@@ -57,3 +58,33 @@ def check_array_output(out: Any, shape: tuple[int, ...], owner: str, fix: str) -
         raise TypeError(
             f"{owner}: expected func to return shape {shape} for a batch of {shape[0]}, got {out.shape}. Fix: {fix}."
         )
+
+
+def check_bounds(name: str, space: gymnasium.Space, x: Any) -> None:
+    """Whether host arrays lie within the bounds of a Box, and of every Box in a composite space."""
+    if isinstance(space, gymnasium.spaces.Tuple | gymnasium.spaces.Dict):
+        keys = space.spaces if isinstance(space, gymnasium.spaces.Dict) else range(len(space.spaces))
+        for key in keys:
+            check_bounds(f"{name}[{key!r}]", space[key], x[key])
+    elif isinstance(space, gymnasium.spaces.Box) and isinstance(x, np.ndarray) and not _is_inside(space, x):
+        raise ValueError(
+            f"{name}: expected elements of {space}, got values from {x.min()} to {x.max()}. "
+            "Fix: clip them to the bounds."
+        )
+
+
+def _is_inside(space: gymnasium.spaces.Box, x: np.ndarray) -> bool:
+    return bool(((x >= space.low) & (x <= space.high)).all())
+
+
+def check_value_range(value_range: Any, owner: str) -> tuple[float, float]:
+    """The lowest and the highest value of a categorical value distribution."""
+    pair = value_range if isinstance(value_range, tuple | list) and len(value_range) == 2 else (None, None)
+    if not all(isinstance(x, int | float | np.number) and not isinstance(x, bool) for x in pair):
+        raise TypeError(
+            f"{owner}: expected value_range=(low, high), got {value_range!r}. Fix: pass two numbers, in units of value."
+        )
+    low, high = map(float, pair)
+    if not -np.inf < low < high < np.inf:
+        raise TypeError(f"{owner}: expected value_range=(low, high) with low < high, both finite, got {value_range!r}.")
+    return low, high

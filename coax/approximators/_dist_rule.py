@@ -34,7 +34,6 @@ class DistRule(Rule):
 
     def __init__(self, forward: FunctionRule, dist: BaseProbaDist, kind: str):
         self.forward, self.dist, self.kind = forward, dist, kind
-        self._mean = self._expectation if kind == "values" else self._mean_element
         self.center = _same if kind == "points" else dist.mean
         self._masks = kind == "policy" and forward.mask is not None
         self.call = jax.jit(self._call, static_argnums=(0, 1))
@@ -78,8 +77,12 @@ class DistRule(Rule):
         """Distribution parameters for every action, leaves [B, A, ...]."""
         return self.forward.all_actions(params, function_state, key, S)
 
+    def expected(self, out: Any) -> jax.Array:
+        """The expectations f32[...], in the original space, of distribution parameters [..., K]."""
+        return self._expectation(out)
+
     def preferences(self, out: Any) -> jax.Array:
-        """What value-based policies compare: the expectation, in the original space, of parameters [..., A, ...]."""
+        """What value-based policies compare, f32[..., A]: the expectations."""
         return self._expectation(out)
 
     def bind(self, state: dict[str, Any], parts: tuple, key: Any) -> BoundDist:
@@ -152,11 +155,11 @@ class BoundDist(NamedTuple):
 
     def value(self, S: Any, A: Any = None) -> jax.Array:
         """The expectation, f32[B], in the original space."""
-        return self.rule.preferences(self.dist_params(S, A))
+        return self.rule.expected(self.dist_params(S, A))
 
     def values(self, S: Any) -> jax.Array:
         """The expectation for every action, f32[B, A], in the original space."""
-        return self.rule.preferences(self.all_dist_params(S))
+        return self.rule.expected(self.all_dist_params(S))
 
     def preferences(self, S: Any) -> jax.Array:
         """What value-based policies compare, f32[B, A]."""
@@ -177,7 +180,7 @@ class BoundDist(NamedTuple):
     def value_of_inputs(self, X: Any) -> jax.Array:
         """The expectation f32[B] at preprocessed observations."""
         out, _ = self.rule.forward.on_inputs(self.state["params"], self.state["function_state"], self.key, X)
-        return self.rule.preferences(out)
+        return self.rule.expected(out)
 
 
 def _same(x: Any) -> Any:

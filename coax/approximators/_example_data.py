@@ -142,5 +142,3 @@ def _preprocessed(
     rows = [safe_sample(space, rng) for _ in range(batch_size)]
     batch = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
     return Preprocessor(preprocessor, space, f"{what}_preprocessor").on_host(batch)
-
-

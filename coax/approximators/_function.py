@@ -147,15 +147,15 @@ class Function(Stateful):
         return state["rng"]
 
 
-def action_batch(function: Any, a: Any, lead: tuple[int, ...]) -> Any:
-    """Actions for a batch of observations with the same leading axes."""
+def action_batch(function: Any, a: Any, lead: tuple[int, ...], preprocessors: tuple | None = None) -> Any:
+    """Actions for a batch of observations with the same leading axes, host-only preprocessing done."""
     batch, lead_a = flat_batch(*function._cast_action(a))
     if lead_a != lead:
         raise ValueError(
             f"actions: expected the leading axes of the observations, {lead}, got {lead_a}. "
             "Fix: pass one action per observation."
         )
-    return prepare(batch, (function._forward.act,))
+    return prepare(batch, (function._forward.act,) if preprocessors is None else preprocessors)
 
 
 def flat_batch(x: Any, lead: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:

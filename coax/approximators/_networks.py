@@ -75,7 +75,7 @@ def _of_pair(func: Any) -> Signature:
         return Signature(None, f"a {type(func).__name__} of ({kinds})", "pass two functions (init, apply)")
     (before, names), (front, inputs) = map(_split, pair)
     text = f"init({', '.join(before + names)}) and apply({', '.join(front + inputs)})"
-    fits = len(before) == 1 and names == inputs and _places(front) is not None
+    fits = len(before) == 1 and before != ("params",) and names == inputs and _places(front) is not None
     return Signature(inputs if fits else None, text, NAMES)
 
 
@@ -125,7 +125,7 @@ def _bare(func: Callable) -> Callable:
 
 
 def _is_module(func: Any) -> bool:
-    """Whether this is a Flax (linen) module: called by its ``__call__``, with random streams and mutable collections."""
+    """Whether this is a Flax (linen) module: called through ``__call__``, with streams and mutable collections."""
     if isinstance(func, tuple | list):
         return False
     return {"variables", "rngs", "mutable"} <= {name.lstrip("*, ") for name in _names(func.apply)}

@@ -191,6 +191,10 @@ class FunctionRule(Rule):
         """The mask of the actions at raw observations, leaves [B, A]; None without one."""
         return None if self.mask is None else self.mask(S.raw if isinstance(S, Prepared) else S)
 
+    def expected(self, out: Any) -> jax.Array:
+        """Values in the original space, of raw outputs."""
+        return self.value_transform.inverse_func(out)
+
     def preferences(self, out: Any) -> jax.Array:
         """What value-based policies compare, of raw outputs [..., A]: the outputs, as Boltzmann always did."""
         return out
@@ -202,12 +206,10 @@ class FunctionRule(Rule):
     # --- compiled entry points of the shells: one dispatch each
 
     def _call_at(self, params: Any, function_state: Any, rng: Rng | None, S: Any, A: Any = None) -> Any:
-        out, _ = self.at(params, function_state, None if rng is None else rng.next_key, S, A)
-        return self.value_transform.inverse_func(out)
+        return self.expected(self.at(params, function_state, None if rng is None else rng.next_key, S, A)[0])
 
     def _call_all(self, params: Any, function_state: Any, rng: Rng | None, S: Any) -> Any:
-        out = self.all_actions(params, function_state, None if rng is None else rng.next_key, S)
-        return self.value_transform.inverse_func(out)
+        return self.expected(self.all_actions(params, function_state, None if rng is None else rng.next_key, S))
 
     def _function(self, params: Any, function_state: Any, rng: Any, *inputs_and_flag: Any) -> tuple[Any, Any]:
         *inputs, is_training = inputs_and_flag
@@ -224,11 +226,11 @@ class Bound(NamedTuple):
     def value(self, S: Any, A: Any = None) -> jax.Array:
         """f32[B]."""
         out, _ = self.rule.at(self.state["params"], self.state["function_state"], self.key, S, A)
-        return self.rule.value_transform.inverse_func(out)
+        return self.rule.expected(out)
 
     def values(self, S: Any) -> jax.Array:
         """f32[B, A]."""
-        return self.rule.value_transform.inverse_func(self._all(S))
+        return self.rule.expected(self._all(S))
 
     def preferences(self, S: Any) -> jax.Array:
         """What value-based policies compare, f32[B, A]."""
@@ -241,7 +243,7 @@ class Bound(NamedTuple):
     def value_of_inputs(self, X: Any) -> jax.Array:
         """f32[B], at preprocessed observations."""
         out, _ = self.rule.on_inputs(self.state["params"], self.state["function_state"], self.key, X)
-        return self.rule.value_transform.inverse_func(out)
+        return self.rule.expected(out)
 
     def _all(self, S: Any) -> jax.Array:
         return self.rule.all_actions(self.state["params"], self.state["function_state"], self.key, S)

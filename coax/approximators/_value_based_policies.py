@@ -45,7 +45,7 @@ def epsilon_greedy_logits(q: jax.Array, epsilon: Any, mask: Any = None) -> jax.A
 
 
 def boltzmann_logits(q: jax.Array, temperature: Any, mask: Any = None) -> jax.Array:
-    """Unnormalised log-probabilities f32[..., A], proportional to the values; -inf where the mask bool[..., A] excludes.
+    """Unnormalised log-probabilities f32[..., A], proportional to the values; -inf where a mask bool[..., A] says so.
 
     References
     ----------
@@ -257,7 +257,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
 
     @property
     def function(self) -> Callable:
-        """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S: no mask."""
+        """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S."""
         apply, rule, q_rule = self._q.function_type2, self._rule, self._q.rule
 
         def function(params: Any, function_state: Any, rng: Any, S: Any, is_training: bool) -> tuple[dict, None]:

@@ -34,8 +34,9 @@ class BaseProbaDist(abc.ABC):
         self, space: gymnasium.Space, hyperparams: dict[str, Any], elements: gymnasium.Space | None = None
     ) -> None:
         self._space, self._hyperparams = space, hyperparams
-        self._cast = make_cast(space if elements is None else elements, "X")
-        self._element = make_element(space if elements is None else elements)
+        self._element_space = space if elements is None else elements
+        self._cast = make_cast(self._element_space, "X")
+        self._element = make_element(self._element_space)
         self._key = (type(self), space_key(space), *hyperparams.items())
 
     def __eq__(self, other: object) -> bool:
@@ -52,6 +53,11 @@ class BaseProbaDist(abc.ABC):
     def space(self) -> Any:
         """The space of the outcomes."""
         return self._space
+
+    @property
+    def element_space(self) -> Any:
+        """Where the elements come from: the space, but for distributions that stand in for another one."""
+        return self._element_space
 
     @property
     def hyperparams(self) -> Any:

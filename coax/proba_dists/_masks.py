@@ -28,7 +28,9 @@ def check_mask(name: str, mask: Any, space: Space, rows: Any = None) -> None:
         for key, part in zip(keys, mask_parts(name, mask, keys, space), strict=True):
             check_mask(f"{name}[{key!r}]", part, space[key], rows)
     elif isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        sizes = [2] * int(np.prod(space.shape)) if isinstance(space, spaces.MultiBinary) else space.nvec.ravel().tolist()
+        sizes = (
+            [2] * int(np.prod(space.shape)) if isinstance(space, spaces.MultiBinary) else space.nvec.ravel().tolist()
+        )
         for i, part in enumerate(split_mask(name, mask, sizes)):
             _require_choice(f"{name}[{i}]", part, rows)
     elif isinstance(space, spaces.Discrete):
