@@ -63,9 +63,9 @@ def check_array_output(out: Any, shape: tuple[int, ...], owner: str, fix: str) -
 def check_bounds(name: str, space: gymnasium.Space, x: Any) -> None:
     """Whether host arrays lie within the bounds of a Box, and of every Box in a composite space."""
     if isinstance(space, gymnasium.spaces.Tuple | gymnasium.spaces.Dict):
-        keys = space.spaces if isinstance(space, gymnasium.spaces.Dict) else range(len(space.spaces))
-        for key in keys:
-            check_bounds(f"{name}[{key!r}]", space[key], x[key])
+        children = space.spaces if isinstance(space, gymnasium.spaces.Dict) else dict(enumerate(space.spaces))
+        for key, child in children.items():
+            check_bounds(f"{name}[{key!r}]", child, x[key])
     elif isinstance(space, gymnasium.spaces.Box) and isinstance(x, np.ndarray) and not _is_inside(space, x):
         raise ValueError(
             f"{name}: expected elements of {space}, got values from {x.min()} to {x.max()}. "

@@ -118,7 +118,8 @@ def check_output_like(out: Any, example: Any, lead: tuple[int, ...], owner: str,
         If it differs in structure, is not made of floating-point arrays, or has other shapes.
     """
     want, got = _as_tuples(example), _as_tuples(out)
-    if jax.tree.structure(want) != jax.tree.structure(got):
+    structure: Any = jax.tree.structure(want)
+    if structure != jax.tree.structure(got):
         raise TypeError(
             f"{owner}: expected func to return the structure {_describe(want, lead)}, got {_describe(got)}. "
             f"Fix: {hint}."

@@ -34,7 +34,9 @@ class ArgsType1(NamedTuple):
     S: Any
     A: Any
     is_training: bool
-    __repr__ = pretty_repr
+
+    def __repr__(self) -> str:
+        return pretty_repr(self)
 
 
 class ArgsType2(NamedTuple):
@@ -42,7 +44,9 @@ class ArgsType2(NamedTuple):
 
     S: Any
     is_training: bool
-    __repr__ = pretty_repr
+
+    def __repr__(self) -> str:
+        return pretty_repr(self)
 
 
 class Inputs(NamedTuple):
@@ -50,7 +54,9 @@ class Inputs(NamedTuple):
 
     args: ArgsType1 | ArgsType2
     static_argnums: tuple[int, ...]
-    __repr__ = pretty_repr
+
+    def __repr__(self) -> str:
+        return pretty_repr(self)
 
 
 class ExampleData(NamedTuple):
@@ -68,7 +74,9 @@ class ExampleData(NamedTuple):
 
     inputs: Inputs
     output: Any
-    __repr__ = pretty_repr
+
+    def __repr__(self) -> str:
+        return pretty_repr(self)
 
 
 class ModelTypes(NamedTuple):
@@ -84,7 +92,9 @@ class ModelTypes(NamedTuple):
 
     type1: ExampleData
     type2: ExampleData | None
-    __repr__ = pretty_repr
+
+    def __repr__(self) -> str:
+        return pretty_repr(self)
 
 
 Output = Callable[[np.random.Generator, tuple[int, ...]], Any]

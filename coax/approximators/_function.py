@@ -15,6 +15,7 @@ from .._sharing import Rule
 from .._stateful import Stateful, check_like, is_tracing, refuse_in_trace
 from ..utils import make_cast
 from ..value_transforms import ValueTransform
+from ._action_mask import ActionMask
 from ._preprocessing import prepare
 from ._rule import FunctionRule
 
@@ -28,6 +29,7 @@ class Function(Stateful):
     """
 
     rule: Any
+    action_space: Any  # of those that have one
     _forward: FunctionRule
 
     def _set_up(self, forward: FunctionRule, random_seed: int | None, rule: Rule | None = None) -> None:
@@ -48,6 +50,11 @@ class Function(Stateful):
     def observation_space(self) -> gymnasium.Space:
         """Where the observations come from."""
         return self._forward.observation_space
+
+    @property
+    def action_mask(self) -> ActionMask | None:
+        """Where the observations say which actions are allowed, if the environment said so."""
+        return self._forward.mask
 
     # --- views of the state
 
@@ -134,10 +141,15 @@ class Function(Stateful):
 
     def _observations(self, s: Any) -> tuple[Any, tuple[int, ...]]:
         """A batch with one leading axis, host-only preprocessing done, and the leading axes that came in."""
+        batch, lead = self._checked(s)
+        return prepare(batch, (self._forward.observe,)), lead
+
+    def _checked(self, s: Any) -> tuple[Any, tuple[int, ...]]:
+        """A batch with one leading axis, and the leading axes that came in."""
         batch, lead = flat_batch(*self._cast_observation(s))
         if self._forward.mask is not None and not is_tracing():
             self._forward.mask.check_values(batch, self.action_space)
-        return prepare(batch, (self._forward.observe,)), lead
+        return batch, lead
 
     def _draw(self, state: dict[str, Any]) -> Rng | None:
         """The place of this call in the random stream, if the function draws at all."""

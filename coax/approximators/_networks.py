@@ -81,8 +81,8 @@ def _of_pair(func: Any) -> Signature:
 
 def _names(func: Callable) -> tuple[str, ...]:
     """The names of arguments; marked if an argument cannot be given by position."""
-    mark = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    mark[inspect.Parameter.KEYWORD_ONLY] = "*, "
+    kinds = inspect.Parameter
+    mark: dict[Any, str] = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**", kinds.KEYWORD_ONLY: "*, "}
     try:
         parameters = inspect.signature(func).parameters
     except ValueError:  # some functions written in C

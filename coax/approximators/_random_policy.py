@@ -11,15 +11,20 @@ import numpy as np
 
 from .._entries import Rng, fresh_seed
 from .._stateful import Stateful, is_tracing, refuse_in_trace
-from ..utils import make_cast
+from ..proba_dists import mask_parts
+from ..utils import make_cast, make_element
+from ._action_mask import find_mask
 from ._checks import check_space
+from ._distributional import default_dist
 
 __all__ = ("RandomPolicy", "uniform_sample")
 
 spaces = gymnasium.spaces
 
 
-def uniform_sample(space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...] = ()) -> tuple[Any, jax.Array]:
+def uniform_sample(
+    space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...] = (), mask: Any = None
+) -> tuple[Any, jax.Array]:
     """Elements of a space, drawn as ``space.sample()`` draws them, and their log-probabilities.
 
     A bounded interval is uniform, one bounded on one side is exponential from there, an unbounded one is normal.
@@ -31,6 +36,8 @@ def uniform_sample(space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...]
     key : key[]
     lead : tuple of int
         Leading axes of the result.
+    mask : optional
+        Which choices are allowed, in the forms that :class:`coax.ActionMask` describes, with the leading axes.
 
     Returns
     -------
@@ -42,6 +49,8 @@ def uniform_sample(space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...]
     TypeError
         If the space is of another kind.
     """
+    if mask is not None and not isinstance(space, spaces.Tuple | spaces.Dict):
+        return _sample_allowed(space, key, lead, mask)
     if isinstance(space, spaces.Discrete):
         x = jax.random.randint(key, lead, 0, int(space.n)) + int(space.start)
         return x, jnp.full(lead, -np.log(int(space.n)), jnp.float32)
@@ -56,8 +65,10 @@ def uniform_sample(space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...]
         return _sample_box(space, key, lead)
     if isinstance(space, spaces.Tuple | spaces.Dict):
         parts = dict(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else dict(space.spaces)
+        masks = [None] * len(parts) if mask is None else mask_parts("mask", mask, list(parts), space)
         keys = jax.random.split(key, len(parts))
-        drawn = {name: uniform_sample(part, k, lead) for (name, part), k in zip(parts.items(), keys, strict=True)}
+        rows = zip(parts.items(), keys, masks, strict=True)
+        drawn = {name: uniform_sample(part, k, lead, allowed) for (name, part), k, allowed in rows}
         found = {name: pair[0] for name, pair in drawn.items()}
         logp = sum((pair[1] for pair in drawn.values()), jnp.zeros(lead))
         return tuple(found.values()) if isinstance(space, spaces.Tuple) else found, logp
@@ -65,6 +76,17 @@ def uniform_sample(space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...]
         f"RandomPolicy: expected Discrete, MultiDiscrete, MultiBinary, Box, Tuple or Dict actions, got {space}. "
         "Fix: wrap the environment so that its actions are of these kinds."
     )
+
+
+def _sample_allowed(
+    space: gymnasium.Space, key: jax.Array, lead: tuple[int, ...], mask: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Elements of a space without parts, uniform over what a mask allows."""
+    dist = default_dist(space)
+    flat = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[0] * 0, (*lead, *leaf.shape[1:])), dist.default_priors)
+    dist_params = dist.masked(flat, mask)
+    x = dist.sample_element(dist_params, key)
+    return x, dist.log_proba(dist_params, dist.from_element(x))
 
 
 def _sample_box(space: spaces.Box, key: jax.Array, lead: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
@@ -94,6 +116,8 @@ def _sample_box(space: spaces.Box, key: jax.Array, lead: tuple[int, ...]) -> tup
 class RandomPolicy(Stateful):
     """Draws actions without looking at the observation, as ``env.action_space.sample()`` does.
 
+    Only at the mask of allowed actions it looks, if the environment says where that is.
+
     Parameters
     ----------
     env : gymnasium.Env, or anything with an ``action_space``
@@ -111,6 +135,8 @@ class RandomPolicy(Stateful):
         self._action_space = check_space(env, "action_space", "RandomPolicy")
         jax.eval_shape(lambda key: uniform_sample(self.action_space, key), jax.random.key(0))
         self._cast_observation = make_cast(env.observation_space) if hasattr(env, "observation_space") else None
+        self._mask = find_mask(env)
+        self._element = make_element(self._action_space)
         self._draw = jax.jit(self._sample, static_argnums=1)
         self.random_seed = random_seed
 
@@ -135,8 +161,8 @@ class RandomPolicy(Stateful):
         """A fresh random stream."""
         return {"rng": Rng.seeded(key)}
 
-    def _sample(self, rng: Rng, lead: tuple[int, ...]) -> tuple[Any, jax.Array]:
-        return uniform_sample(self.action_space, rng.next_key, lead)
+    def _sample(self, rng: Rng, lead: tuple[int, ...], mask: Any) -> tuple[Any, jax.Array]:
+        return uniform_sample(self.action_space, rng.next_key, lead, mask)
 
     def __call__(self, s: Any, return_logp: bool = False) -> Any:
         """An action for an observation, or one for each in a batch with any leading axes.
@@ -147,12 +173,15 @@ class RandomPolicy(Stateful):
         return_logp : bool, optional
             Return the log-probability f32[...] of the action too.
         """
-        lead = () if self._cast_observation is None else self._cast_observation(s)[1]
+        S, lead = (None, ()) if self._cast_observation is None else self._cast_observation(s)
+        mask = None if self._mask is None else self._mask(S)
+        if mask is not None and not is_tracing():
+            self._mask.check_values(S, self.action_space)  # type: ignore[union-attr]
         rng = self._peek()["rng"]
         self._write({"rng": rng.advanced()})
-        action, logp = self._draw(rng, lead)
+        action, logp = self._draw(rng, lead, mask)
         if not is_tracing():
-            action, logp = self._clean(action, lead), np.asarray(logp)
+            action, logp = self._element(action), np.asarray(logp)
         return (action, logp) if return_logp else action
 
     def mode(self, s: Any) -> Any:
@@ -173,18 +202,3 @@ class RandomPolicy(Stateful):
             shape = self.action_space.shape
             return {"mu": np.zeros(shape, np.float32), "logvar": np.full(shape, 15, np.float32)}
         raise NotImplementedError(f"RandomPolicy.dist_params of {self.action_space}. Fix: use env.action_space itself.")
-
-    def _clean(self, action: Any, lead: tuple[int, ...]) -> Any:
-        if isinstance(self.action_space, spaces.Discrete) and lead == ():
-            return int(action)
-        return _in_space_dtypes(self.action_space, action)
-
-
-def _in_space_dtypes(space: gymnasium.Space, x: Any) -> Any:
-    if isinstance(space, spaces.Tuple):
-        return tuple(_in_space_dtypes(part, leaf) for part, leaf in zip(space.spaces, x, strict=True))
-    if isinstance(space, spaces.Dict):
-        return {name: _in_space_dtypes(part, x[name]) for name, part in space.spaces.items()}
-    x = np.asarray(x).astype(space.dtype)
-    # float32 may round a bound of a float64 box outwards
-    return np.asarray(np.clip(x, space.low, space.high)) if isinstance(space, spaces.Box) else x

@@ -30,6 +30,18 @@ def stochastic_rule(owner: str, forward: FunctionRule, dist: Any, kind: str) -> 
 class StochasticStateAction:
     """Mixin of the stochastic functions of state and action; it has no state."""
 
+    # from the classes that it is mixed with
+    _ask: Any
+    _inputs: Any
+    _outcome: Any
+    _sampler: Any
+    _statistic: Any
+    action_space: Any
+    function_type1: Any
+    function_type2: Any
+    proba_dist: Any
+    rule: Any
+
     def __call__(self, s: Any, a: Any = None, return_logp: bool = False) -> Any:
         """Sample an outcome of an action, or of all (Discrete) actions; for one observation or a batch of them.
 

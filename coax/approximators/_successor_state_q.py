@@ -16,7 +16,8 @@ from .._stateful import Stateful
 from ..typing import AbstractQ, AbstractRewardFunction, AbstractTransitionModel, AbstractV
 from ..utils import check_preprocessors, space_key
 from ..value_transforms import ValueTransform
-from ._function import Function, action_batch, flat_batch, like_input
+from ._action_mask import ActionMask
+from ._function import Function, action_batch, like_input
 from ._plan import Plan
 from ._preprocessing import prepare
 
@@ -190,7 +191,7 @@ class SuccessorStateQ(Stateful, AbstractQ):
         return like_input(self._rule.call_at(state["gamma"], states, rng, S, A), lead)
 
     def _observations(self, s: Any) -> tuple[Any, tuple[int, ...]]:
-        batch, lead = flat_batch(*self._p._cast_observation(s))
+        batch, lead = self._p._checked(s)
         return prepare(batch, (self._p._forward.observe, self._r._forward.observe)), lead
 
     def _child_seed(self) -> int:
@@ -208,6 +209,11 @@ class SuccessorStateQ(Stateful, AbstractQ):
     def action_space(self) -> gymnasium.Space:
         """Where the actions come from."""
         return self._p.action_space
+
+    @property
+    def action_mask(self) -> ActionMask | None:
+        """Where the observations say which actions are allowed, if the environment said so."""
+        return self._p.action_mask
 
     @property
     def observation_preprocessor(self) -> Callable:

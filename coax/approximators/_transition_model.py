@@ -108,7 +108,7 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         X = self._ask("dist_params", everywhere, *batches)
         if not everywhere:
             return self._postprocessed(X, lead)
-        return [self._postprocessed(x, lead) for x in per_action(X, int(self.action_space.n), 1)]  # type: ignore[attr-defined]
+        return [self._postprocessed(x, lead) for x in per_action(X, int(self.action_space.n), 1)]
 
     def _postprocessed(self, X: Any, lead: tuple[int, ...]) -> Any:
         """What the user's postprocessor makes of a batch, one row at a time."""

@@ -17,6 +17,7 @@ from ..proba_dists import CategoricalDist
 from ..proba_dists._categorical import log_proba_of_index, mask_logits, sample_index
 from ..typing import AbstractPolicy
 from ..utils import argmax, is_qfunction
+from ._action_mask import ActionMask
 from ._function import like_input
 from ._plan import Plan
 
@@ -158,6 +159,11 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
     def action_space(self) -> gymnasium.spaces.Discrete:
         """Where the actions come from."""
         return self._q.action_space
+
+    @property
+    def action_mask(self) -> ActionMask | None:
+        """Where the observations say which actions are allowed, if the environment said so."""
+        return self._q.action_mask
 
     @property
     def observation_preprocessor(self) -> Callable:

@@ -4,7 +4,7 @@ from ._base import BaseProbaDist
 from ._categorical import CategoricalDist
 from ._discretized_interval import DiscretizedIntervalDist
 from ._empirical_quantile import EmpiricalQuantileDist
-from ._masks import check_mask
+from ._masks import check_mask, mask_parts
 from ._normal import NormalDist
 from ._proba_dist import ProbaDist
 from ._squashed_normal import SquashedNormalDist
@@ -18,4 +18,5 @@ __all__ = (
     "ProbaDist",
     "SquashedNormalDist",
     "check_mask",
+    "mask_parts",
 )

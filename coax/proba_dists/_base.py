@@ -28,6 +28,7 @@ class BaseProbaDist(abc.ABC):
     which networks see and formulas use, for instance a one-hot vector.
     """
 
+    _space: Any
     _name = "dist_params"  # how errors speak of the parameters; a part of a composite knows its path
 
     def _set_up(

@@ -24,9 +24,9 @@ def check_mask(name: str, mask: Any, space: Space, rows: Any = None) -> None:
     if mask is None:
         return
     if isinstance(space, spaces.Tuple | spaces.Dict):
-        keys = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
-        for key, part in zip(keys, mask_parts(name, mask, keys, space), strict=True):
-            check_mask(f"{name}[{key!r}]", part, space[key], rows)
+        children = space.spaces if isinstance(space, spaces.Dict) else dict(enumerate(space.spaces))
+        for (key, child), part in zip(children.items(), mask_parts(name, mask, list(children), space), strict=True):
+            check_mask(f"{name}[{key!r}]", part, child, rows)
     elif isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
         sizes = (
             [2] * int(np.prod(space.shape)) if isinstance(space, spaces.MultiBinary) else space.nvec.ravel().tolist()

@@ -34,19 +34,22 @@ def expected_backup(nets: Nets, batch: Batch) -> Any:
 
 def greedy_backup(nets: Nets, batch: Batch) -> Any:
     """The value of the best next action."""
-    return nets.head.greedy(nets.targ.values(batch.S_next))
+    return nets.head.greedy(nets.targ.values(batch.S_next), nets.main.allowed(batch.S_next))
 
 
 def double_backup(nets: Nets, batch: Batch) -> Any:
     """The action that the target network likes best, valued by the network that learns."""
-    return nets.head.double(nets.targ.values(batch.S_next), nets.main.values(batch.S_next))
+    S = batch.S_next
+    return nets.head.double(nets.targ.values(S), nets.main.values(S), nets.main.allowed(S))
 
 
 def double_backup_selecting_online(nets: Nets, batch: Batch) -> Any:
     """The action that the network that learns likes best, valued by the target network."""
-    return nets.head.double(nets.main.values(batch.S_next), nets.targ.values(batch.S_next))
+    S = batch.S_next
+    return nets.head.double(nets.main.values(S), nets.targ.values(S), nets.main.allowed(S))
 
 
 def soft_backup(nets: Nets, batch: Batch) -> Any:
     """The soft maximum over the next actions."""
-    return nets.head.soft(nets.targ.values(batch.S_next), nets.own["temperature"])
+    S = batch.S_next
+    return nets.head.soft(nets.targ.values(S), nets.own["temperature"], nets.main.allowed(S))

@@ -94,6 +94,7 @@ class TDLearning(Stateful):
         if pi_targ is not None:
             check_same_spaces(self, "pi_targ", pi_targ, main)
         self._drops_rows = self._clip_weights is None or self._clip_weights[0] == 0
+        self._mask = getattr(main, "action_mask", None)
         spaces = {"S": main.observation_space, "S_next": main.observation_space}
         if self._uses_a:
             spaces |= {"A": main.action_space, "A_next": main.action_space}
@@ -277,6 +278,9 @@ class TDLearning(Stateful):
         if self._uses_a_next:
             self._require_a_next(tb, live)
             A_next, logP_next = fields["A_next"](tb.A_next, live), tb.logP_next
+        if self._mask is not None and isinstance(In, np.ndarray):
+            # nothing is bootstrapped from a terminal state, where there may be nothing left to do
+            self._mask.check_values(S_next, self._main.action_space, rows=(np.asarray(live) != 0) & (In != 0))
         if self._observers:
             S, S_next = prepare(S, self._observers), prepare(S_next, self._observers)
         if self._actors:

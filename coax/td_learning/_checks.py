@@ -85,3 +85,9 @@ def check_same_spaces(updater: Any, argument: str, value: Any, main: Any) -> Non
             f"{type(updater).__name__}: expected {argument} to have the {attribute} of what learns, {want}, got {got}. "
             f"Fix: make {argument} from the same environment."
         )
+    want, got = getattr(main, "action_mask", None), getattr(value, "action_mask", None)
+    if want != got:
+        raise ValueError(
+            f"{type(updater).__name__}: expected {argument} to have the action_mask of what learns, {want}, got {got}. "
+            f"Fix: make {argument} from the same environment."
+        )

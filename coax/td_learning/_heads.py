@@ -19,7 +19,8 @@ class Head(NamedTuple):
     Attributes
     ----------
     greedy, double, expected, soft : callable
-        What to bootstrap from, of outputs for all actions: the functions of the same names in ``_targets.py``.
+        What to bootstrap from, of outputs for all actions (and a mask of those that are allowed, or None): the
+        functions of the same names in ``_targets.py``.
     bootstrap : callable
         ``bootstrap(rn, in_, out_next, value_transform) -> target``.
     shift : callable

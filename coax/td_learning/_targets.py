@@ -40,12 +40,14 @@ def bootstrap(rn: Any, in_: Any, v_next: Any, value_transform: ValueTransform | 
     return as_value_transform(value_transform).transform_func(rn + future)
 
 
-def greedy_value(q_next: Any) -> jax.Array:
+def greedy_value(q_next: Any, mask: Any = None) -> jax.Array:
     """Value of the best action.
 
     Parameters
     ----------
     q_next : f32[..., A]
+    mask : bool[..., A], optional
+        Actions that are allowed. Default: all.
 
     Returns
     -------
@@ -55,10 +57,10 @@ def greedy_value(q_next: Any) -> jax.Array:
     ----------
     Watkins (1989); Sutton and Barto (2018), equation 6.8.
     """
-    return jnp.max(q_next, axis=-1)
+    return jnp.max(_allowed(q_next, mask), axis=-1)
 
 
-def double_value(q_select: Any, q_evaluate: Any) -> jax.Array:
+def double_value(q_select: Any, q_evaluate: Any, mask: Any = None) -> jax.Array:
     """Value, by one estimate, of the action that another one likes best: free of the bias of the maximum.
 
     Of tied best actions the first is taken.
@@ -66,6 +68,8 @@ def double_value(q_select: Any, q_evaluate: Any) -> jax.Array:
     Parameters
     ----------
     q_select, q_evaluate : f32[..., A]
+    mask : bool[..., A], optional
+        Actions that are allowed. Default: all.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def double_value(q_select: Any, q_evaluate: Any) -> jax.Array:
     ----------
     van Hasselt (2010), equation 4; van Hasselt, Guez and Silver (2016), equation 4.
     """
-    index = jnp.argmax(q_select, axis=-1, keepdims=True)
+    index = jnp.argmax(_allowed(q_select, mask), axis=-1, keepdims=True)
     return jnp.take_along_axis(jnp.asarray(q_evaluate), index, axis=-1)[..., 0]
 
 
@@ -100,7 +104,7 @@ def expected_value(p_next: Any, q_next: Any) -> jax.Array:
     return jnp.sum(p_next * jnp.where(p_next > 0, q_next, 0.0), axis=-1)
 
 
-def soft_value(q_next: Any, temperature: Any) -> jax.Array:
+def soft_value(q_next: Any, temperature: Any, mask: Any = None) -> jax.Array:
     r"""Soft maximum, :math:`\tau\log\sum_a\exp(q_a/\tau)`.
 
     Parameters
@@ -108,6 +112,8 @@ def soft_value(q_next: Any, temperature: Any) -> jax.Array:
     q_next : f32[..., A]
     temperature : float
         Positive; in the units of the values.
+    mask : bool[..., A], optional
+        Actions that are allowed. Default: all.
 
     Returns
     -------
@@ -117,4 +123,10 @@ def soft_value(q_next: Any, temperature: Any) -> jax.Array:
     ----------
     Haarnoja et al. (2017), equation 5 for discrete actions.
     """
-    return temperature * jax.nn.logsumexp(jnp.asarray(q_next) / temperature, axis=-1)
+    return temperature * jax.nn.logsumexp(_allowed(q_next, mask) / temperature, axis=-1)
+
+
+def _allowed(q: Any, mask: Any) -> jax.Array:
+    """The values f32[..., A], -inf where a mask excludes the action."""
+    q = jnp.asarray(q)
+    return q if mask is None else jnp.where(mask, q, -jnp.inf)

@@ -39,7 +39,7 @@ def make_element(space: Space) -> Callable[[Any], Any]:
         named = {key: make_element(child) for key, child in space.spaces.items()}
         return lambda x: {key: part(x[key]) for key, part in named.items()}
     leaf_shape(space)
-    dtype = np.dtype(space.dtype)  # type: ignore[arg-type]
+    dtype = np.dtype(space.dtype)
     if isinstance(space, spaces.Discrete):
 
         def discrete(x: Any) -> Any:

@@ -1,6 +1,7 @@
 """Environments around environments."""
 
+from ._action_masking import ActionMasking
 from ._last_observation import LastObservation
 from ._train_monitor import TrainMonitor
 
-__all__ = ("LastObservation", "TrainMonitor")
+__all__ = ("ActionMasking", "LastObservation", "TrainMonitor")
