@@ -23,6 +23,7 @@ from coax.reward_tracing import TransitionBatch
 
 from . import by_hand
 from .steps import GAMMA, RATE, cartpole, dqn_step, frozen_lake_step, params_by_hand
+from .stochastic import box_policy, discrete_policy, mean_of_bins
 from .timing import as_table, compare, compare_processes, machine
 
 PAGE = Path(__file__).parents[2] / "doc" / "benchmarks.rst"
@@ -139,6 +140,11 @@ CALLS = (
     ("pi(s), EpsilonGreedy", lambda: acting(coax.EpsilonGreedy, by_hand.epsilon_greedy), 1.5),
     ("pi(s), BoltzmannPolicy", lambda: acting(coax.BoltzmannPolicy, by_hand.boltzmann), 1.5),
     ("q(s)", valuing, 1.5),
+    ("pi(s), Policy", lambda: discrete_policy(with_logp=False), 1.5),
+    ("pi(s, return_logp=True), Policy", lambda: discrete_policy(with_logp=True), 1.5),
+    ("pi(S), Policy, 64 rows", lambda: discrete_policy(with_logp=False, rows=64), 1.5),
+    ("pi(s, return_logp=True), Policy over a Box", box_policy, 1.5),
+    ("q.mean(s), StochasticQ, 51 bins", mean_of_bins, 1.5),
     ("update, batch 1", lambda: updating(1), 1.3),
     ("update, batch 32", lambda: updating(32), 1.3),
     ("update, batch 256", lambda: updating(256), 1.3),
