@@ -14,7 +14,7 @@ from .._stateful import Stateful, collect, is_tracing, states_of
 from .._updater import FINITE, OptimizerAttribute, as_optimizer, call_step, raise_not_finite
 from ..approximators import Function, Plan, host_only, prepare
 from ..reward_tracing import TransitionBatch, check_batch, needs_a_next, require_a_next
-from ..typing import AbstractV
+from ..typing import AbstractStochastic, AbstractV
 from ._checks import as_bounds, as_loss, check_regularizer, check_same_spaces
 from ._fields import field_check
 from ._heads import SCALAR
@@ -83,6 +83,11 @@ class TDLearning(Stateful):
         numbers: dict[str, Any] | None = None,
     ) -> None:
         name = type(self).__name__
+        if not isinstance(main, Function) or isinstance(main, AbstractStochastic):
+            raise TypeError(
+                f"{name}: expected what learns to be a coax.Q or a coax.V, got {type(main).__name__}. "
+                "Fix: pass a function with one number as output."
+            )
         self._main, self._targ, self._pi_targ = main, main if targ is None else targ, pi_targ
         self._backup = backup
         self._optimizer = as_optimizer(optimizer, name)
