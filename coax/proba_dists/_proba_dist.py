@@ -187,6 +187,7 @@ class ProbaDist(BaseProbaDist):
         self._leaves = [_leaf_dist(node, discrete, box) for node in leaves_of(self._tree)]
         if not self._leaves:
             raise TypeError(f"space: expected a space with at least one leaf, got {space!r}. Fix: leave it out.")
+        self._equal = _equal_ones(self._leaves)
         self._shapes = [{key: np.shape(x)[1:] for key, x in leaf.default_priors.items()} for leaf in self._leaves]
         self._set_up(space, {})
         self._key = (*self._key, *(leaf._key for leaf in self._leaves))
@@ -206,13 +207,14 @@ class ProbaDist(BaseProbaDist):
     def _params(self, dist_params: Any) -> list[Any]:
         """The parameters of the leaves, all with the same leading axes."""
         parts = split(self._tree, dist_params, self._name)
-        found = {}
+        leading: dict[tuple[int, ...], str] = {}
         for leaf, part, shapes in zip(self._leaves, parts, self._shapes, strict=True):
             array, trailing = read_params(leaf._name, part, shapes)[0], next(iter(shapes.values()))
-            found[leaf._name] = array.shape[: array.ndim - len(trailing)]
-        if len(set(found.values())) > 1:
+            leading.setdefault(array.shape[: array.ndim - len(trailing)], leaf._name)
+        if len(leading) > 1:
+            got = " and ".join(f"{axes} in {name}" for axes, name in leading.items())
             raise ValueError(
-                f"{self._name}: expected the same leading axes on all parts, got {found}. "
+                f"{self._name}: expected the same leading axes on all parts, got {got}. "
                 "Fix: give all leaves the same leading axes."
             )
         return parts
@@ -223,9 +225,24 @@ class ProbaDist(BaseProbaDist):
     def _each(self, method: str, *args: list[Any]) -> list[Any]:
         return [getattr(leaf, method)(*rest) for leaf, *rest in zip(self._leaves, *args, strict=True)]
 
-    def _keys(self, rng: jax.Array) -> list[jax.Array]:
-        n = len(self._leaves)
-        return [rng] if n == 1 else list(jax.random.split(rng, n))
+    def _draw(self, method: str, args: list[Any], rng: jax.Array) -> list[Any]:
+        """What a method does with the argument of each leaf and a key of its own, or `rng` if there is a single leaf.
+
+        Equal leaves go through it side by side: random numbers take long to compile, and are compiled once then.
+        """
+        keys = rng[None] if len(args) == 1 else jax.random.split(rng, len(args))
+        found = [None] * len(args)
+        for same in self._equal:
+            run = getattr(self._leaves[same[0]], method)
+            shapes = {tuple(map(np.shape, jax.tree.leaves(args[i]))) for i in same}
+            if len(same) == 1 or len(shapes) > 1:  # the leaf has an error for shapes that differ
+                for i in same:
+                    found[i] = getattr(self._leaves[i], method)(args[i], keys[i])
+                continue
+            side_by_side = jax.vmap(run)(jax.tree.map(lambda *x: jnp.stack(x), *(args[i] for i in same)), keys[same])
+            for at, i in enumerate(same):
+                found[i] = jax.tree.map(lambda x, at=at: x[at], side_by_side)
+        return found
 
     # --- sums over the leaves
 
@@ -235,7 +252,7 @@ class ProbaDist(BaseProbaDist):
 
     def sample_and_log_proba(self, dist_params: Any, rng: jax.Array) -> tuple[Any, jax.Array]:
         """Variates, and the log-probability f32[...] of the elements that they stand for."""
-        pairs = self._each("sample_and_log_proba", self._params(dist_params), self._keys(rng))
+        pairs = self._draw("sample_and_log_proba", self._params(dist_params), rng)
         return self._join(X for X, _ in pairs), _total([logp for _, logp in pairs])
 
     def entropy(self, dist_params: Any) -> jax.Array:
@@ -254,7 +271,7 @@ class ProbaDist(BaseProbaDist):
 
     def sample(self, dist_params: Any, rng: jax.Array) -> Any:
         """Variates of all leaves, from one key; a single leaf gets the key itself."""
-        return self._join(self._each("sample", self._params(dist_params), self._keys(rng)))
+        return self._join(self._draw("sample", self._params(dist_params), rng))
 
     def mean(self, dist_params: Any) -> Any:
         """The means of the leaves."""
@@ -310,12 +327,12 @@ class ProbaDist(BaseProbaDist):
 
     def sample_element(self, dist_params: Any, rng: jax.Array) -> Any:
         """Elements of the space, exact samples, as jax arrays."""
-        leaves = self._each("sample_element", self._params(dist_params), self._keys(rng))
+        leaves = self._draw("sample_element", self._params(dist_params), rng)
         return join_element(self._tree, iter(leaves))
 
     def to_element(self, X: Any, rng: jax.Array) -> Any:
         """The elements that variates stand for, as jax arrays; the key breaks ties."""
-        leaves = self._each("to_element", split(self._tree, X, "X"), self._keys(rng))
+        leaves = self._draw("to_element", split(self._tree, X, "X"), rng)
         return join_element(self._tree, iter(leaves))
 
     def from_element(self, x: Any) -> Any:
@@ -334,6 +351,14 @@ def _leaf_dist(node: Node, discrete: Callable[[Any], Any], box: Callable[[Any], 
     dist = copy.copy(dist)  # errors of the leaf shall know its path, and the object may belong to the user
     dist._name = f"dist_params{node.path}"
     return dist
+
+
+def _equal_ones(dists: list[BaseProbaDist]) -> list[np.ndarray]:
+    """The positions of equal ones, together."""
+    groups: dict[BaseProbaDist, list[int]] = {}
+    for i, dist in enumerate(dists):
+        groups.setdefault(dist, []).append(i)
+    return [np.array(same) for same in groups.values()]
 
 
 def _is_transform(x: Any) -> bool:
