@@ -19,12 +19,13 @@ def look():
     return {"environ": dict(os.environ), "random": random.getstate(), "numpy": str(np.random.get_state())}
 
 before = look()
+loaded = set(sys.modules)  # Haiku itself loads flax where it is installed
 warnings.simplefilter("error")
 import coax
 after = look()
 jax.config.update("jax_num_cpu_devices", 2)  # an error once there is an array
 print(json.dumps({
-    "modules": sorted({name.split(".")[0] for name in sys.modules}),
+    "modules": sorted({name.split(".")[0] for name in set(sys.modules) - loaded}),
     "handlers": len(logging.getLogger().handlers),
     "monitor_handlers": len(logging.getLogger("TrainMonitor").handlers),
     "level": logging.getLogger().level,
@@ -38,7 +39,7 @@ print(json.dumps({
 OPTIONAL = {
     *("ale_py", "Box2D", "mujoco", "pygame", "imageio", "PIL", "matplotlib", "tensorboardX", "tensorboard", "wandb"),
     *("tqdm", "pgx", "gymnax", "brax", "minari", "h5py", "ray", "pandas", "dm_control", "dm_env", "sklearn", "torch"),
-    *("tensorflow", "tensorflow_probability", "distrax", "rlax", "flax", "equinox", "pytest", "hypothesis"),
+    *("tensorflow", "tensorflow_probability", "distrax", "rlax", "flax", "equinox", "pytest", "hypothesis", "scipy"),
 }
 
 

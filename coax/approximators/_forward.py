@@ -57,7 +57,7 @@ def as_forward(func: Any) -> Forward:
           state, which changes in training only. There are random streams 'params' and 'dropout', in evaluation too; a
           stream with another name draws from 'params'.
 
-        ``jax.jit`` around `init` or `apply` is taken off. ``is_training`` is a Python bool, given by position.
+        ``is_training`` is a Python bool, given by position: static, if there is ``jax.jit`` around `init` or `apply`.
 
     Returns
     -------

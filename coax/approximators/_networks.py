@@ -118,7 +118,7 @@ def _pair(func: Any) -> tuple[Callable, Callable] | None:
 
 
 def _bare(func: Callable) -> Callable:
-    """Without ``jax.jit`` around it: `is_training` is a Python bool here, and what is compiled is the whole call."""
+    """Without ``jax.jit`` around it: its cache knows nothing of rows that do not count, nor of globals that changed."""
     while isinstance(func, jax.stages.Wrapped) and hasattr(func, "__wrapped__"):
         func = func.__wrapped__
     return func
