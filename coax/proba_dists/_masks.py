@@ -40,7 +40,7 @@ def check_mask(name: str, mask: Any, space: Space, rows: Any = None) -> None:
 
 
 def _require_choice(name: str, mask: Any, rows: Any = None) -> None:
-    if isinstance(mask, jax.Array):
+    if mask is None or isinstance(mask, jax.Array):
         return
     some = np.asarray(mask).astype(bool).any(axis=-1)
     if not (some if rows is None else some | ~rows).all():
@@ -103,7 +103,7 @@ def mask_parts(name: str, mask: Any, keys: list[Any], space: Space) -> list[Any]
 def split_mask(name: str, mask: Any, sizes: list[int]) -> list[Any]:
     """The masks of the entries of a MultiDiscrete (or MultiBinary) space, whose entries have `sizes` choices.
 
-    Either a tuple with a mask [..., n] per entry, row by row, or all of them side by side in one array
+    Either a tuple with a mask [..., n] (or None) per entry, row by row, or all of them side by side in one array
     [..., n_1 + n_2 + ...].
 
     Raises
@@ -111,12 +111,16 @@ def split_mask(name: str, mask: Any, sizes: list[int]) -> list[Any]:
     ValueError
         If the sizes do not fit.
     """
-    if isinstance(mask, tuple | list) and len(mask) == len(sizes) and all(np.ndim(part) for part in mask):
-        return list(mask)
-    if np.shape(mask)[-1:] != (sum(sizes),):
+    parts = mask if isinstance(mask, tuple | list) else ()
+    if len(parts) == len(sizes) and all(part is None or np.ndim(part) for part in parts):
+        return list(parts)
+    apart = any(part is None or np.ndim(part) for part in parts)
+    if apart or np.shape(mask)[-1:] != (sum(sizes),):
+        got = f"a {type(mask).__name__} of {len(parts)}" if apart else f"shape {np.shape(mask)}"
         raise ValueError(
             f"{name}: expected a mask per entry, of lengths {sizes}, or one of shape (..., {sum(sizes)}), "
-            f"got shape {np.shape(mask)}. Fix: pass them side by side, in the order of the entries."
+            f"got {got}. Fix: pass them side by side, in the order of the entries."
         )
     stops = np.cumsum(sizes)
+    mask = np.asarray(mask) if parts else mask
     return [mask[..., stop - n : stop] for n, stop in zip(sizes, stops, strict=True)]
