@@ -268,7 +268,8 @@ def check_clip(name: str, pair: Any) -> tuple[float, float]:
         low = high = math.nan
     if not low < high:
         raise ValueError(
-            f"{name}: expected a pair of numbers (low, high) with low < high, got {pair!r}. Fix: try (-20, 4)."
+            f"{name}: expected a pair of numbers (low, high) with low < high, got {pair!r}. "
+            "Fix: pass the lower one first."
         )
     return low, high
 

@@ -189,6 +189,8 @@ def test_sample_and_log_proba():
     p = some((7, 3), 0)
     X, logp = DIST.sample_and_log_proba(p, KEY)
     np.testing.assert_array_equal(X, DIST.sample(p, KEY))
+    noise = np.asarray(jax.random.normal(KEY, (7, 3)), float)
+    np.testing.assert_allclose(X, p["mu"] + np.exp(p["logvar"] / 2) * noise, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(logp, law(p).logpdf(np.asarray(X, float)).sum(axis=-1), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(logp, DIST.log_proba(p, X))  # so that a ratio of PPO starts at exactly 1
 
@@ -283,10 +285,11 @@ def test_round_trips(space, dtype):
 
 
 def test_digits_near_both_bounds():
-    # Box(0, 1) and its mirror image, one step of float32 from 1: logit(1 - 2**-20) = log(2**20 - 1) = 13.8629
-    dist = NormalDist(gymnasium.spaces.Box(-1, 1, ()))
-    got = dist.from_element(np.float32([-1 + 2**-19, 1 - 2**-19]))
-    np.testing.assert_allclose(got, [-13.862943, 13.862943], rtol=1e-6)
+    # Box(-3, 1): x = 1 - 13 * 2**-24 is a float32, x - low = 4 - 13 * 2**-24 is none. With d = 13 * 2**-26 above x:
+    # logit = log((1 - d) / d) = 26 log 2 - log 13 = 15.456878 ; the mirror image has the opposite sign
+    for low, high, x, want in ((-3, 1, 1 - 13 * 2**-24, 15.456878), (-1, 3, -1 + 13 * 2**-24, -15.456878)):
+        dist = NormalDist(gymnasium.spaces.Box(low, high, ()))
+        np.testing.assert_allclose(dist.from_element(np.float32(x)), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "low", "high"), [("uint8", 0, 255), ("int8", -128, 127), ("int64", -3, 4)])
@@ -321,6 +324,18 @@ def test_sampled_elements_lie_in_the_space(dtype):
     np.testing.assert_array_equal(got, dist.to_element(dist.sample(p, KEY), KEY))
     assert all(map(space.contains, np.asarray(got).astype(dtype)))
     assert len(np.unique(np.asarray(got))) >= 2
+
+
+def test_elements_stay_in_an_awkward_box():
+    """Also where low + (high - low) rounds past the upper bound."""
+    rng = np.random.default_rng(0)
+    low = rng.uniform(-250, -100, 500).astype(np.float32)
+    high = rng.uniform(0, 1, 500).astype(np.float32)
+    assert (low + (high - low) > high).any()
+    dist = NormalDist(gymnasium.spaces.Box(low, high))
+    top = np.asarray(dist.to_element(np.full(500, 99, np.float32), KEY))
+    assert dist.space.contains(top)
+    np.testing.assert_allclose(top, high, atol=2e-5)
 
 
 def test_unbounded_boxes_are_clipped_with_a_warning():
