@@ -39,9 +39,6 @@ class DistRule(Rule):
         self.call = jax.jit(self._call, static_argnums=(0, 1))
         self.log_proba = jax.jit(self._log_proba)
 
-    def is_current(self) -> bool:
-        return self.forward.is_current()
-
     # --- the forward pass, as an updater sees it
 
     @property

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+import jax
+import numpy as np
 
 from ..proba_dists import BaseProbaDist
 from ..typing import AbstractPolicy, AbstractStochastic
@@ -27,10 +29,9 @@ class Policy(Function, Distributional, AbstractPolicy, AbstractStochastic):
 
     Parameters
     ----------
-    func : callable, or pair of functions (init, apply)
-        ``func(S, is_training) -> dist_params``, a Haiku function of preprocessed observations S, leaves [B, ...]; or a
-        pair in the manner of ``haiku.transform``, a Flax module, ... with the same arguments. What it must return
-        depends on the actions:
+    func : callable, pair of callables, or Flax module
+        ``func(S, is_training) -> dist_params``, a Haiku function of preprocessed observations S, leaves [B, ...]; or
+        one of the other forms that :class:`coax.V` takes. What it must return depends on the actions:
 
         ================================ ===========================================================
         Discrete, n actions              ``{'logits': f32[B, n]}``
@@ -145,7 +146,7 @@ class Policy(Function, Distributional, AbstractPolicy, AbstractStochastic):
             If an action lies outside of the space, or shapes do not fit.
         """
         S, lead = self._observations(s)
-        A, lead_a = flat_batch(*self._cast_action(a))
+        A, lead_a = flat_batch(*self._cast_action(_on_host(a)))
         if lead_a != lead:
             raise ValueError(
                 f"log_proba: expected actions with the leading axes of the observations, {lead}, got {lead_a}. "
@@ -186,3 +187,12 @@ class Policy(Function, Distributional, AbstractPolicy, AbstractStochastic):
     def mode_func(self) -> Callable:
         """``(params, function_state, rng, S) -> X``: variates."""
         return self._statistic(self.function, self.proba_dist.mode)
+
+
+def _on_host(x: Any) -> Any:
+    """What is known of a pytree as NumPy arrays, so that it can be checked."""
+
+    def leaf(x: Any) -> Any:
+        return np.asarray(x) if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) else x
+
+    return jax.tree.map(leaf, x)

@@ -22,10 +22,10 @@ class Q(Function, StateAction, AbstractQ):
 
     Parameters
     ----------
-    func : callable, or pair of functions (init, apply)
+    func : callable, pair of callables, or Flax module
         Type 1: ``func(S, A, is_training) -> f32[B]``. Type 2, for Discrete actions: ``func(S, is_training) ->
-        f32[B, A]``. A Haiku function of preprocessed observations and actions, or a pair in the manner of
-        ``haiku.transform``, a Flax module, ... with the same arguments. See :meth:`example_data`.
+        f32[B, A]``. A Haiku function of preprocessed observations and actions; or one of the other forms that
+        :class:`coax.V` takes, with the same arguments. See :meth:`example_data`.
     env : gymnasium.Env, or anything with ``observation_space`` and ``action_space``
         Where observations and actions come from. If it says where a mask of allowed actions lies
         (:class:`coax.wrappers.ActionMasking`), what is made of q leaves out the others; ``q(s)`` itself does not.

@@ -21,7 +21,7 @@ class RewardFunction(Function, StateAction, AbstractQ, AbstractRewardFunction):
 
     Parameters
     ----------
-    func : callable, or pair of functions (init, apply)
+    func : callable, pair of callables, or Flax module
         Type 1: ``func(S, A, is_training) -> f32[B]``. Type 2, for Discrete actions: ``func(S, is_training) ->
         f32[B, A]``. See :meth:`example_data`.
     env, observation_preprocessor, action_preprocessor, value_transform, random_seed

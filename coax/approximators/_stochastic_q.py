@@ -22,9 +22,9 @@ class StochasticQ(Function, StochasticStateAction, StateAction, Distributional, 
 
     Parameters
     ----------
-    func : callable, or pair of functions (init, apply)
+    func : callable, pair of callables, or Flax module
         Type 1: ``func(S, A, is_training)``; type 2, for Discrete actions: ``func(S, is_training)``. A Haiku function of
-        preprocessed observations and actions; or a pair in the manner of ``haiku.transform``, a Flax module, ... It
+        preprocessed observations and actions; or one of the other forms that :class:`coax.V` takes. It
         returns, with leaves [B, ...] in type 1 and [B, A, ...] in type 2:
 
         * bins: ``{'logits': f32[..., K]}``

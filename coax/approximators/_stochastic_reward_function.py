@@ -25,7 +25,7 @@ class StochasticRewardFunction(
 
     Parameters
     ----------
-    func : callable, or pair of functions (init, apply)
+    func : callable, pair of callables, or Flax module
         Type 1: ``func(S, A, is_training) -> {'logits': f32[B, K]}``. Type 2, for Discrete actions:
         ``func(S, is_training) -> {'logits': f32[B, A, K]}``. See :meth:`example_data`.
     env : gymnasium.Env, or anything with ``observation_space`` and ``action_space``

@@ -23,9 +23,9 @@ class StochasticV(Function, Distributional, AbstractV, AbstractStochastic):
 
     Parameters
     ----------
-    func : callable, or pair of functions (init, apply)
+    func : callable, pair of callables, or Flax module
         ``func(S, is_training) -> {'logits': f32[B, K]}``, a Haiku function of preprocessed observations S, leaves
-        [B, ...]; or a pair in the manner of ``haiku.transform``, a Flax module, ... See :meth:`example_data`.
+        [B, ...]; or one of the other forms that :class:`coax.V` takes. See :meth:`example_data`.
     env : gymnasium.Env, or anything with an ``observation_space``
         Where the observations come from.
     value_range : (float, float)

@@ -22,9 +22,11 @@ class V(Function, AbstractV):
 
     Parameters
     ----------
-    func : callable, or pair of functions (init, apply)
-        ``func(S, is_training) -> f32[B]``, a Haiku function of preprocessed observations S, leaves [B, ...]; or a pair
-        in the manner of ``haiku.transform``, a Flax module, ... with the same arguments. See :meth:`example_data`.
+    func : callable, pair of callables, or Flax module
+        ``func(S, is_training) -> f32[B]``, a Haiku function of preprocessed observations S, leaves [B, ...]. Or a pair
+        of pure functions ``(init, apply)``, such as a ``haiku.Transformed``: ``init(rng, S, is_training)`` and
+        ``apply(params[, state][, rng], S, is_training)``. Or an instance of a Flax (linen) module that is called so.
+        See :meth:`example_data`.
     env : gymnasium.Env, or anything with an ``observation_space``
         Where the observations come from.
     observation_preprocessor : callable, optional

@@ -269,5 +269,6 @@ def read_numbers(name: str, x: Any, leading: tuple[int, ...]) -> jax.Array:
 
 
 def _floating(x: Any) -> jax.Array:
+    """As floats of 32 bits at least: in half precision a law over many outcomes would lose some of them."""
     x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
