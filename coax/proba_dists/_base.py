@@ -252,7 +252,7 @@ def read_variate(
     return _floating(X)
 
 
-def read_numbers(name: str, x: Any, leading: tuple[int, ...]) -> jax.Array:
+def read_numbers(name: str, x: Any, leading: tuple[int, ...], dtype: Any) -> jax.Array:
     """A number, or one per distribution: f32[] or f32[...] becomes f32[..., 1], to go with what has one more axis.
 
     Raises
@@ -265,7 +265,7 @@ def read_numbers(name: str, x: Any, leading: tuple[int, ...]) -> jax.Array:
             f"{name}: expected a number or shape {leading}, the leading axes of the distribution parameters, "
             f"got shape {np.shape(x)}. Fix: pass one number for each distribution."
         )
-    return _floating(x)[..., None]
+    return jnp.asarray(x, dtype)[..., None]
 
 
 def _floating(x: Any) -> jax.Array:

@@ -227,7 +227,8 @@ class DiscretizedIntervalDist(BaseProbaDist):
         f, f_inverse = as_value_transform(value_transform)
         probs = self.mean(dist_params)
         atoms = self._centres(probs)
-        scale, shift = (read_numbers(n, x, probs.shape[:-1]) for n, x in (("scale", scale), ("shift", shift)))
+        scale = read_numbers("scale", scale, probs.shape[:-1], atoms.dtype)
+        shift = read_numbers("shift", shift, probs.shape[:-1], atoms.dtype)
         moved = project(probs, f(scale * f_inverse(atoms) + shift), atoms)
         return {"logits": jnp.log(jnp.maximum(moved, 1e-16))}
 

@@ -145,7 +145,8 @@ class EmpiricalQuantileDist(BaseProbaDist):
         """
         f, f_inverse = as_value_transform(value_transform)
         values, fractions = self._read(dist_params)
-        scale, shift = (read_numbers(n, x, values.shape[:-1]) for n, x in (("scale", scale), ("shift", shift)))
+        scale = read_numbers("scale", scale, values.shape[:-1], values.dtype)
+        shift = read_numbers("shift", shift, values.shape[:-1], values.dtype)
         return {"values": f(scale * f_inverse(values) + shift), "quantile_fractions": fractions}
 
     def masked(self, dist_params: Any, mask: Any) -> Any:

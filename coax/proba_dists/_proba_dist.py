@@ -230,7 +230,7 @@ class ProbaDist(BaseProbaDist):
 
         Equal leaves go through it side by side: random numbers take long to compile, and are compiled once then.
         """
-        keys = rng[None] if len(args) == 1 else jax.random.split(rng, len(args))
+        keys: Any = [rng] if len(args) == 1 else jax.random.split(rng, len(args))
         found = [None] * len(args)
         for same in self._equal:
             run = getattr(self._leaves[same[0]], method)

@@ -127,6 +127,19 @@ def test_a_pair_of_functions_is_a_transform():
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize(("dtype", "atol"), [(np.float32, 1e-6), (np.float64, 1e-13)])
+def test_doubles(dtype, atol):
+    """With 64 bits the dtype of the parameters stays, and doubles are exact to doubles."""
+    logits = RNG.normal(0, 3, (5, 201)).astype(dtype)
+    with jax.enable_x64(True):
+        moved = WIDE.affine_transform({"logits": logits}, 0.3, 1.0)["logits"]
+        assert moved.dtype == dtype
+        np.testing.assert_allclose(np.exp(np.asarray(moved, float)).sum(-1), 1, atol=atol)
+        want = 0.3 * np.asarray(WIDE.expectation({"logits": logits})) + 1
+        np.testing.assert_allclose(WIDE.expectation({"logits": moved}), want, atol=5 * atol)
+        assert WIDE.sample_element({"logits": logits}, jax.random.key(0)).dtype == dtype
+
+
 def test_gradient_of_the_projection():
     # d/dx of the mean is 1 for an atom in between, 0 for one that is clipped
     atoms = jnp.array([0.0, 1.0, 2.0])

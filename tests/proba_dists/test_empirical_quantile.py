@@ -138,6 +138,16 @@ def test_affine_transform_by_hand():
     np.testing.assert_array_equal(DIST.affine_transform(p, 2, -1)["values"][0], [1, 3, 3, 9, 9])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_doubles(dtype):
+    """With 64 bits the dtype of the parameters stays."""
+    p = {"values": np.arange(5).astype(dtype) / 3, "quantile_fractions": np.ones(5, dtype)}
+    with jax.enable_x64(True):
+        moved = DIST.affine_transform(p, 0.1, 1.0)["values"]
+        assert (moved.dtype, DIST.entropy(p).dtype, DIST.mode(p).dtype) == (dtype, dtype, dtype)
+        np.testing.assert_allclose(moved, 0.1 * np.arange(5) / 3 + 1, rtol=np.finfo(dtype).eps * 4)
+
+
 def test_affine_transform_with_a_value_transform():
     y = A["values"].astype(float) / 3
     x = 0.5 * np.expm1(y) + 2  # y >= 0, and so is x
