@@ -207,6 +207,15 @@ def test_quadrature_beyond_the_default_clips():
     np.testing.assert_allclose(got, mean_over(mu, logvar, log_one_minus_tanh2), rtol=1e-6, atol=1e-6)
 
 
+def test_each_rule_of_quadrature_leaves_the_gradient_of_the_other_alone():
+    # Variances for which the rule that is not taken overflows in float32. Narrow: dE/dmu = -2 tanh(mu), dE/dlogvar = 0.
+    # Wide: E = 2 log 2 - 2 E|Y| with E|Y| = sd sqrt(2/pi), so dE/dmu = 0 and dE/dlogvar = -sd sqrt(2/pi).
+    mu, logvar = jnp.float32([1e4, -1e4, 0, 1]), jnp.float32([-174, -174, 174, 174])
+    got = jax.grad(lambda *p: mean_log_slope(*p).sum(), argnums=(0, 1))(mu, logvar)
+    np.testing.assert_allclose(got[0], [-2, 2, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(got[1], [0, 0, *[-np.exp(87) * np.sqrt(2 / np.pi)] * 2], rtol=1e-4, atol=1e-9)
+
+
 @pytest.mark.parametrize(("mu", "logvar"), [(0, 0), (0.7, -3), (-1.5, 1)])
 def test_entropy_is_that_of_the_density(mu, logvar):
     """By scipy's quadrature over the Box, not over Y."""
