@@ -86,5 +86,8 @@ def check_value_range(value_range: Any, owner: str) -> tuple[float, float]:
         )
     low, high = map(float, pair)
     if not -np.inf < low < high < np.inf:
-        raise TypeError(f"{owner}: expected value_range=(low, high) with low < high, both finite, got {value_range!r}.")
+        raise TypeError(
+            f"{owner}: expected value_range=(low, high) with low < high, both finite, got {value_range!r}. "
+            "Fix: pass the lowest and the highest value that is to be expected."
+        )
     return low, high

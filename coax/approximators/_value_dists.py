@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from gymnasium.spaces import Box
 
 from ..proba_dists import BaseProbaDist, DiscretizedIntervalDist, EmpiricalQuantileDist
@@ -24,7 +25,8 @@ def interval_dist(
             f"{owner}: expected value_transform to increase over {low, high}, got {first} to {last}. "
             "Fix: use an increasing function."
         )
-    return (low, high), DiscretizedIntervalDist(Box(first, last, ()), num_bins=check_count(owner, num_bins))
+    box = Box(first, last, (), np.float64)  # a Box of float32 would round the range, and the atoms with it
+    return (low, high), DiscretizedIntervalDist(box, num_bins=check_count(owner, num_bins))
 
 
 def value_dist(owner: str, value_range: Any, num_bins: int, transform: ValueTransform) -> tuple[Any, BaseProbaDist]:
