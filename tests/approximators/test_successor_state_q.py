@@ -25,7 +25,7 @@ NEXT = np.array(  # p(s' | s, a), [s, a, s']
         [[0.0, 0.25, 0.75], [0.1, 0.8, 0.1]],
     ]
 )
-REWARD = np.array([[1.0, -2.0], [0.5, 3.0], [0.0, 4.0]])
+REWARD = np.array([[1.0, 1.5], [0.5, 3.0], [0.0, 4.0]])
 VALUE = np.array([10.0, -4.0, 2.0])
 LINE = fn.env_of(spaces.Box(-8, 8, ()), spaces.Box(-1, 1, ()))
 LOG = LogTransform(2.0)
