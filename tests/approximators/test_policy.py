@@ -501,6 +501,15 @@ def test_haiku_rng():
     assert set(np.round(1 / kept)) == {1, 2, 3, 4, 5}
 
 
+def test_a_network_that_draws_from_the_key_itself():
+    """Noise of the sample's own key would cancel against these logits, and the first action would always win."""
+    init = lambda rng, S, is_training: {}
+    apply = lambda params, rng, S, is_training: {"logits": -jax.random.gumbel(rng, (S.shape[0], 5))}
+    pi = coax.Policy((init, apply), env_of(DISCRETE), random_seed=1)
+    for a in (pi(MANY), pi(MANY, return_logp=True)[0]):
+        assert scipy.stats.chisquare(np.bincount(a + 2, minlength=5)).pvalue > 1e-3
+
+
 def test_policies_of_one_function_share_what_is_compiled():
     func = laws.of_state(BOX)
     other_box = spaces.Box(np.array([-2, 0], np.float32), np.array([6, 1], np.float32))
