@@ -82,7 +82,7 @@ class StochasticQ(Function, StochasticStateAction, StateAction, Distributional, 
         transform = as_value_transform(value_transform)
         self._value_range, dist = value_dist("StochasticQ", value_range, num_bins, transform)
         forward = state_action_rule("StochasticQ", func, env, observation_preprocessor, action_preprocessor, transform)
-        self._num_bins = num_bins
+        self._num_bins = int(num_bins)
         self._set_up(forward, random_seed, stochastic_rule("StochasticQ", forward, dist, "values"))
 
     @property

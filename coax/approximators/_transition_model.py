@@ -114,6 +114,11 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         """What the user's postprocessor makes of a batch, one row at a time."""
         rows = range(jax.tree.leaves(X)[0].shape[0])
         found = [self._postprocessor(jax.random.key(0), X, index=i) for i in rows]  # type: ignore[misc]
+        if not found:
+            raise ValueError(
+                "TransitionModel: expected at least one observation, got an empty batch, for which a custom "
+                "observation_postprocessor gives nothing. Fix: skip the call."
+            )
         if lead == ():
             return found[0]
         return with_leading(jax.tree.map(lambda *leaves: np.stack(leaves), *found), lead)

@@ -38,6 +38,6 @@ def value_dist(owner: str, value_range: Any, num_bins: int, transform: ValueTran
 
 def check_count(owner: str, num_bins: Any) -> int:
     """The number of bins or quantiles."""
-    if isinstance(num_bins, bool) or not isinstance(num_bins, int) or num_bins < 1:
+    if isinstance(num_bins, bool) or not isinstance(num_bins, int | np.integer) or num_bins < 1:
         raise TypeError(f"{owner}: expected num_bins to be a positive integer, got {num_bins!r}. Fix: 51 is customary.")
-    return num_bins
+    return int(num_bins)

@@ -178,8 +178,9 @@ class DiscretizedIntervalDist(BaseProbaDist):
         return jnp.sum(probs * values, axis=-1)
 
     def mode(self, dist_params: Any) -> jax.Array:
-        """A soft one-hot f32[..., K] of the most likely bin."""
-        return jax.nn.softmax(jax.nn.log_softmax(self._logits(dist_params)) / self._tau)
+        """The most likely bin, one-hot f32[..., K], so that its element is the centre of a bin."""
+        logits = self._logits(dist_params)
+        return jax.nn.one_hot(jnp.argmax(logits, axis=-1), self.num_bins, dtype=logits.dtype)
 
     def log_proba(self, dist_params: Any, X: Any) -> jax.Array:
         """Log-probability f32[...] of one-hot variates f32[..., K]; of soft ones, the mean over their weights."""

@@ -34,9 +34,18 @@ def check_mask(name: str, mask: Any, space: Space, rows: Any = None) -> None:
         for i, part in enumerate(split_mask(name, mask, sizes)):
             _require_choice(f"{name}[{i}]", part, rows)
     elif isinstance(space, spaces.Discrete):
+        _require_length(name, mask, int(space.n))
         _require_choice(name, mask, rows)
     else:
         refuse_mask(name, mask, space)
+
+
+def _require_length(name: str, mask: Any, n: int) -> None:
+    if np.shape(mask)[-1:] != (n,):
+        raise ValueError(
+            f"{name}: expected a mask of shape (..., {n}), one entry per choice, got {np.shape(mask)}. "
+            "Fix: pass a boolean array that is True where the choice is allowed."
+        )
 
 
 def _require_choice(name: str, mask: Any, rows: Any = None) -> None:
@@ -58,11 +67,7 @@ def read_mask(name: str, mask: Any, n: int) -> jax.Array:
     ValueError
         If it has another length, holds something other than 0 and 1, or (where its values are known) allows nothing.
     """
-    if np.shape(mask)[-1:] != (n,):
-        raise ValueError(
-            f"{name}: expected a mask of shape (..., {n}), one entry per choice, got {np.shape(mask)}. "
-            "Fix: pass a boolean array that is True where the choice is allowed."
-        )
+    _require_length(name, mask, n)
     if not isinstance(mask, jax.core.Tracer):
         host = np.asarray(mask)
         if host.dtype != bool and not np.isin(host, (0, 1)).all():
