@@ -122,9 +122,6 @@ class DistRule(Rule):
     def _point(self, variate: Any, key: jax.Array) -> Any:
         return self.dist.to_element(variate, key)
 
-    def _variate(self, variate: Any, key: jax.Array) -> Any:
-        return variate
-
     def _log_proba(self, params: Any, function_state: Any, rng: Rng, S: Any, A: Any, x: Any) -> jax.Array:
         own = jax.random.fold_in(rng.next_key, 1) if self.uses_rng else None
         found = self.dist_params(params, function_state, own, S, A)

@@ -16,7 +16,7 @@ from ..utils import space_key
 from ._dist_rule import DistRule
 from ._function import with_leading
 
-__all__ = ("Distributional", "check_dist", "check_output_like", "default_dist", "per_action")
+__all__ = ("Distributional", "StochasticState", "check_dist", "check_output_like", "default_dist", "per_action")
 
 _DISTS: weakref.WeakValueDictionary[Any, ProbaDist] = weakref.WeakValueDictionary()
 
@@ -102,6 +102,33 @@ class Distributional:
             return self.rule.dist.sample_and_log_proba(dist_params, draw)
 
         return sampler
+
+
+class StochasticState:
+    """Mixin of the stochastic functions of the state alone; it has no state."""
+
+    # from the classes that it is mixed with
+    _sampler: Any
+    _statistic: Any
+    function: Any
+    proba_dist: Any
+
+    # --- pure functions of preprocessed observations, as scripts for 0.1.13 use them; they know no mask
+
+    @property
+    def sample_func(self) -> Callable:
+        """``(params, function_state, rng, S) -> (X, logP)``: variates, and log-probabilities f32[B] of the actions."""
+        return self._sampler(self.function)
+
+    @property
+    def mean_func(self) -> Callable:
+        """``(params, function_state, rng, S) -> X``: variates."""
+        return self._statistic(self.function, self.proba_dist.mean)
+
+    @property
+    def mode_func(self) -> Callable:
+        """``(params, function_state, rng, S) -> X``: variates."""
+        return self._statistic(self.function, self.proba_dist.mode)
 
 
 def per_action(x: Any, n: int, axis: int) -> list[Any]:

@@ -16,7 +16,7 @@ from ..value_transforms import IDENTITY
 from ._action_mask import find_mask
 from ._checks import STATE, check_bounds, check_signature, check_space
 from ._dist_rule import DistRule
-from ._distributional import Distributional, check_dist, check_output_like
+from ._distributional import Distributional, StochasticState, check_dist, check_output_like
 from ._example_data import ExampleData, like_params, state_examples
 from ._function import Function, flat_batch, like_input, with_leading
 from ._rule import FunctionRule
@@ -24,7 +24,7 @@ from ._rule import FunctionRule
 __all__ = ("Policy",)
 
 
-class Policy(Function, Distributional, AbstractPolicy, AbstractStochastic):
+class Policy(Function, StochasticState, Distributional, AbstractPolicy, AbstractStochastic):
     r"""A stochastic policy :math:`\pi_\theta(a|s)`, over actions from any space.
 
     Parameters
@@ -170,23 +170,6 @@ class Policy(Function, Distributional, AbstractPolicy, AbstractStochastic):
         dist = check_dist("Policy", check_space(env, "action_space", "Policy"), proba_dist)
         output = like_params(dist.default_priors)
         return state_examples(cls, env, observation_preprocessor, output, batch_size, random_seed)
-
-    # --- pure functions of preprocessed observations, as scripts for 0.1.13 use them; they know no mask
-
-    @property
-    def sample_func(self) -> Callable:
-        """``(params, function_state, rng, S) -> (X, logP)``: variates, and log-probabilities f32[B] of the actions."""
-        return self._sampler(self.function)
-
-    @property
-    def mean_func(self) -> Callable:
-        """``(params, function_state, rng, S) -> X``: variates."""
-        return self._statistic(self.function, self.proba_dist.mean)
-
-    @property
-    def mode_func(self) -> Callable:
-        """``(params, function_state, rng, S) -> X``: variates."""
-        return self._statistic(self.function, self.proba_dist.mode)
 
 
 def _on_host(x: Any) -> Any:

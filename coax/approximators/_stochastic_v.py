@@ -9,7 +9,7 @@ from ..typing import AbstractStochastic, AbstractV
 from ..value_transforms import as_value_transform
 from ._checks import STATE, check_signature, check_space
 from ._dist_rule import DistRule
-from ._distributional import Distributional, check_output_like
+from ._distributional import Distributional, StochasticState, check_output_like
 from ._example_data import ExampleData, like_params, state_examples
 from ._function import Function, like_input, with_leading
 from ._rule import FunctionRule
@@ -18,7 +18,7 @@ from ._value_dists import interval_dist
 __all__ = ("StochasticV",)
 
 
-class StochasticV(Function, Distributional, AbstractV, AbstractStochastic):
+class StochasticV(Function, StochasticState, Distributional, AbstractV, AbstractStochastic):
     r"""A distribution over returns, :math:`\mathbb{P}_\theta(G|s)`, in bins of equal width.
 
     Parameters
@@ -134,20 +134,3 @@ class StochasticV(Function, Distributional, AbstractV, AbstractStochastic):
         _, dist = interval_dist("StochasticV", value_range, num_bins, as_value_transform(value_transform))
         output = like_params(dist.default_priors)
         return state_examples(cls, env, observation_preprocessor, output, batch_size, random_seed)
-
-    # --- pure functions of preprocessed observations, as scripts for 0.1.13 use them
-
-    @property
-    def sample_func(self) -> Callable:
-        """``(params, function_state, rng, S) -> (X, logP)``: variates f32[B, K] and f32[B]."""
-        return self._sampler(self.function)
-
-    @property
-    def mean_func(self) -> Callable:
-        """``(params, function_state, rng, S) -> X``: variates f32[B, K]."""
-        return self._statistic(self.function, self.proba_dist.mean)
-
-    @property
-    def mode_func(self) -> Callable:
-        """``(params, function_state, rng, S) -> X``: variates f32[B, K]."""
-        return self._statistic(self.function, self.proba_dist.mode)

@@ -62,10 +62,64 @@ def kl_divergence_of(logits_p: jax.Array, logits_q: jax.Array) -> jax.Array:
     return jnp.sum(_times_log(p, log_p) - _times_log(p, log_q), axis=-1)
 
 
-# --- the bundle -------------------------------------------------------------------------------------------------------
+# --- the bundles ------------------------------------------------------------------------------------------------------
 
 
-class CategoricalDist(BaseProbaDist):
+class OverLogits:
+    """Mixin of the distributions with parameters ``{'logits': f32[..., A]}``, over A categories; it has no state."""
+
+    # from the classes that it is mixed with
+    _name: str
+    _n: int
+    _tau: float
+
+    @property
+    def gumbel_softmax_tau(self) -> float:
+        """Temperature of the soft samples."""
+        return self._tau
+
+    @property
+    def default_priors(self) -> dict[str, jax.Array]:
+        """Uniform: ``{'logits': f32[1, A]}``, all zero."""
+        return {"logits": jnp.zeros((1, self._n))}
+
+    def _logits(self, dist_params: Any) -> jax.Array:
+        return read_params(self._name, dist_params, {"logits": (self._n,)})[0]
+
+    def sample(self, dist_params: Any, rng: jax.Array) -> jax.Array:
+        """Soft, differentiable variates f32[..., A]; their argmax is an exact sample."""
+        return gumbel_softmax(self._logits(dist_params), rng, self._tau)
+
+    def mean(self, dist_params: Any) -> jax.Array:
+        """Probabilities f32[..., A]."""
+        return jax.nn.softmax(self._logits(dist_params))
+
+    def log_proba(self, dist_params: Any, X: Any) -> jax.Array:
+        """Log-probability f32[...] of one-hot variates f32[..., A]; of soft ones, the mean over their weights."""
+        logits = self._logits(dist_params)
+        return log_proba_of(logits, read_weights("X", X, self._n))
+
+    def sample_and_log_proba(self, dist_params: Any, rng: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Soft variates f32[..., A], and the log-probability f32[...] of the category that each stands for."""
+        logits = self._logits(dist_params)
+        X = gumbel_softmax(logits, rng, self._tau)
+        return X, log_proba_of_index(logits, jnp.argmax(X, axis=-1))
+
+    def entropy(self, dist_params: Any) -> jax.Array:
+        """``-E_p log p``, f32[...], in nats."""
+        logits = self._logits(dist_params)
+        return cross_entropy_of(logits, logits)
+
+    def cross_entropy(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
+        """``-E_p log q``, f32[...], in nats; infinite where q excludes what p allows."""
+        return cross_entropy_of(self._logits(dist_params_p), self._logits(dist_params_q))
+
+    def kl_divergence(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
+        """``E_p log(p / q)``, f32[...], in nats; infinite where q excludes what p allows."""
+        return kl_divergence_of(self._logits(dist_params_p), self._logits(dist_params_q))
+
+
+class CategoricalDist(OverLogits, BaseProbaDist):
     r"""Categorical distribution over a Discrete space.
 
     The distribution parameters are ``{'logits': f32[..., A]}``, unnormalised log-probabilities; -inf is allowed for
@@ -93,62 +147,17 @@ class CategoricalDist(BaseProbaDist):
     def __init__(self, space: gymnasium.spaces.Discrete, gumbel_softmax_tau: float = 0.2):
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise refuse_space(space, "Discrete")
-        self._tau = check_tau(gumbel_softmax_tau)
+        self._n, self._tau = int(space.n), check_tau(gumbel_softmax_tau)
         self._set_up(space, {"gumbel_softmax_tau": self._tau})
-
-    @property
-    def gumbel_softmax_tau(self) -> float:
-        """Temperature of the soft samples."""
-        return self._tau
-
-    @property
-    def default_priors(self) -> dict[str, jax.Array]:
-        """Uniform: ``{'logits': f32[1, A]}``, all zero."""
-        return {"logits": jnp.zeros((1, self.num_categories))}
 
     @property
     def num_categories(self) -> int:
         """A, the number of actions."""
-        return int(self._space.n)
-
-    def _logits(self, dist_params: Any) -> jax.Array:
-        return read_params(self._name, dist_params, {"logits": (self.num_categories,)})[0]
-
-    def sample(self, dist_params: Any, rng: jax.Array) -> jax.Array:
-        """Soft, differentiable variates f32[..., A]; their argmax is an exact sample."""
-        return gumbel_softmax(self._logits(dist_params), rng, self._tau)
-
-    def mean(self, dist_params: Any) -> jax.Array:
-        """Probabilities f32[..., A]."""
-        return jax.nn.softmax(self._logits(dist_params))
+        return self._n
 
     def mode(self, dist_params: Any) -> jax.Array:
         """A soft one-hot f32[..., A] of the most likely action."""
         return jax.nn.softmax(jax.nn.log_softmax(self._logits(dist_params)) / self._tau)
-
-    def log_proba(self, dist_params: Any, X: Any) -> jax.Array:
-        """Log-probability f32[...] of one-hot variates f32[..., A]; of soft ones, the mean over their weights."""
-        logits = self._logits(dist_params)
-        return log_proba_of(logits, read_weights("X", X, self.num_categories))
-
-    def sample_and_log_proba(self, dist_params: Any, rng: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Soft variates f32[..., A], and the log-probability f32[...] of the action that each stands for."""
-        logits = self._logits(dist_params)
-        X = gumbel_softmax(logits, rng, self._tau)
-        return X, log_proba_of_index(logits, jnp.argmax(X, axis=-1))
-
-    def entropy(self, dist_params: Any) -> jax.Array:
-        """``-E_p log p``, f32[...], in nats."""
-        logits = self._logits(dist_params)
-        return cross_entropy_of(logits, logits)
-
-    def cross_entropy(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
-        """``-E_p log q``, f32[...], in nats; infinite where q excludes what p allows."""
-        return cross_entropy_of(self._logits(dist_params_p), self._logits(dist_params_q))
-
-    def kl_divergence(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
-        """``E_p log(p / q)``, f32[...], in nats; infinite where q excludes what p allows."""
-        return kl_divergence_of(self._logits(dist_params_p), self._logits(dist_params_q))
 
     def affine_transform(self, dist_params: Any, scale: Any, shift: Any, value_transform: Any = None) -> Any:
         """Not defined: the categories are not numbers.
@@ -170,7 +179,7 @@ class CategoricalDist(BaseProbaDist):
         """
         if mask is None:
             return dist_params
-        return {"logits": mask_logits(self._logits(dist_params), read_mask("mask", mask, self.num_categories))}
+        return {"logits": mask_logits(self._logits(dist_params), read_mask("mask", mask, self._n))}
 
     def sample_element(self, dist_params: Any, rng: jax.Array) -> jax.Array:
         """Actions i32[...]."""
@@ -178,11 +187,11 @@ class CategoricalDist(BaseProbaDist):
 
     def to_element(self, X: Any, rng: jax.Array) -> jax.Array:
         """Actions i32[...]: the argmax of variates f32[..., A], ties broken at random."""
-        return argmax(rng, read_weights("X", X, self.num_categories)) + int(self._space.start)
+        return argmax(rng, read_weights("X", X, self._n)) + int(self._space.start)
 
     def from_element(self, x: Any) -> jax.Array:
         """One-hot f32[..., A] of actions i[...]."""
-        return jax.nn.one_hot(jnp.asarray(x) - int(self._space.start), self.num_categories)
+        return jax.nn.one_hot(jnp.asarray(x) - int(self._space.start), self._n)
 
 
 def check_tau(tau: Any) -> float:

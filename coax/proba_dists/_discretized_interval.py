@@ -12,17 +12,8 @@ import numpy as np
 
 from ..utils import space_key
 from ..value_transforms import as_value_transform
-from ._base import BaseProbaDist, read_numbers, read_params, refuse_space
-from ._categorical import (
-    check_tau,
-    cross_entropy_of,
-    gumbel_softmax,
-    kl_divergence_of,
-    log_proba_of,
-    log_proba_of_index,
-    read_weights,
-    sample_index,
-)
+from ._base import BaseProbaDist, read_numbers, refuse_space
+from ._categorical import OverLogits, check_tau, read_weights, sample_index
 from ._masks import refuse_mask
 
 __all__ = ("DiscretizedIntervalDist", "project")
@@ -65,7 +56,7 @@ def project(probs: Any, atoms_new: Any, atoms: Any) -> jax.Array:
 # --- the bundle -------------------------------------------------------------------------------------------------------
 
 
-class DiscretizedIntervalDist(BaseProbaDist):
+class DiscretizedIntervalDist(OverLogits, BaseProbaDist):
     r"""Categorical distribution over K bins of equal width of an interval, each of which stands for its centre.
 
     The distribution parameters are ``{'logits': f32[..., K]}``, as those of a CategoricalDist, and so are variates:
@@ -104,7 +95,7 @@ class DiscretizedIntervalDist(BaseProbaDist):
             )
         if not isinstance(num_bins, int | np.integer) or isinstance(num_bins, bool) or num_bins < 2:
             raise ValueError(f"num_bins: expected an int of at least 2, got {num_bins!r}. Fix: try 51.")
-        self._tau = check_tau(gumbel_softmax_tau)
+        self._n, self._tau = int(num_bins), check_tau(gumbel_softmax_tau)
         numbers = {"num_bins": int(num_bins), "gumbel_softmax_tau": self._tau}
         self._set_up(gymnasium.spaces.Discrete(int(num_bins)), numbers, elements=space)
         self._key = (*self._key, space_key(space))
@@ -142,27 +133,6 @@ class DiscretizedIntervalDist(BaseProbaDist):
         """The centres of the bins, f64[K], in ascending order: a copy."""
         return self._atoms.copy()
 
-    @property
-    def gumbel_softmax_tau(self) -> float:
-        """Temperature of the soft samples."""
-        return self._tau
-
-    @property
-    def default_priors(self) -> dict[str, jax.Array]:
-        """Uniform: ``{'logits': f32[1, K]}``, all zero."""
-        return {"logits": jnp.zeros((1, self.num_bins))}
-
-    def _logits(self, dist_params: Any) -> jax.Array:
-        return read_params(self._name, dist_params, {"logits": (self.num_bins,)})[0]
-
-    def sample(self, dist_params: Any, rng: jax.Array) -> jax.Array:
-        """Soft, differentiable variates f32[..., K]; their argmax is an exact sample of the bins."""
-        return gumbel_softmax(self._logits(dist_params), rng, self._tau)
-
-    def mean(self, dist_params: Any) -> jax.Array:
-        """Probabilities f32[..., K]: the variate whose element is the mean."""
-        return jax.nn.softmax(self._logits(dist_params))
-
     def expectation(self, dist_params: Any, func: Callable[[Any], Any] | None = None) -> jax.Array:
         """``E func(X)``, f32[...].
 
@@ -181,30 +151,6 @@ class DiscretizedIntervalDist(BaseProbaDist):
         """The most likely bin, one-hot f32[..., K], so that its element is the centre of a bin."""
         logits = self._logits(dist_params)
         return jax.nn.one_hot(jnp.argmax(logits, axis=-1), self.num_bins, dtype=logits.dtype)
-
-    def log_proba(self, dist_params: Any, X: Any) -> jax.Array:
-        """Log-probability f32[...] of one-hot variates f32[..., K]; of soft ones, the mean over their weights."""
-        logits = self._logits(dist_params)
-        return log_proba_of(logits, read_weights("X", X, self.num_bins))
-
-    def sample_and_log_proba(self, dist_params: Any, rng: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Soft variates f32[..., K], and the log-probability f32[...] of the largest bin of each."""
-        logits = self._logits(dist_params)
-        X = gumbel_softmax(logits, rng, self._tau)
-        return X, log_proba_of_index(logits, jnp.argmax(X, axis=-1))
-
-    def entropy(self, dist_params: Any) -> jax.Array:
-        """``-E_p log p``, f32[...], in nats, of the bins."""
-        logits = self._logits(dist_params)
-        return cross_entropy_of(logits, logits)
-
-    def cross_entropy(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
-        """``-E_p log q``, f32[...], in nats; infinite where q excludes what p allows."""
-        return cross_entropy_of(self._logits(dist_params_p), self._logits(dist_params_q))
-
-    def kl_divergence(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
-        """``E_p log(p / q)``, f32[...], in nats; infinite where q excludes what p allows."""
-        return kl_divergence_of(self._logits(dist_params_p), self._logits(dist_params_q))
 
     def affine_transform(
         self, dist_params: Any, scale: Any, shift: Any, value_transform: Any = None

@@ -81,10 +81,64 @@ def into_box(x: jax.Array, low: jax.Array, high: jax.Array, dtype: Any) -> jax.A
     return (x if jnp.issubdtype(kept, jnp.floating) else jnp.round(x)).astype(kept)
 
 
-# --- the bundle -------------------------------------------------------------------------------------------------------
+# --- the bundles ------------------------------------------------------------------------------------------------------
 
 
-class NormalDist(BaseProbaDist):
+class OverGaussian:
+    """Mixin of the distributions made from a Gaussian variable, independent in each dimension of a Box.
+
+    The parameters are ``{'mu': f32[..., *act], 'logvar': f32[..., *act]}``. It has no state.
+    """
+
+    # from the classes that it is mixed with
+    _name: str
+    _space: Any
+    _shape: tuple[int, ...]
+    _clip_box: tuple[float, float]
+    _clip_logvar: tuple[float, float]
+    sample: Any
+    to_element: Any
+
+    @property
+    def clip_box(self) -> tuple[float, float]:
+        """The widest bounds."""
+        return self._clip_box
+
+    @property
+    def clip_logvar(self) -> tuple[float, float]:
+        """To what ``logvar`` is clipped wherever it is read."""
+        return self._clip_logvar
+
+    @property
+    def default_priors(self) -> dict[str, jax.Array]:
+        """A standard normal variable: ``{'mu': f32[1, *act], 'logvar': f32[1, *act]}``, all zero."""
+        return {"mu": jnp.zeros((1, *self._shape)), "logvar": jnp.zeros((1, *self._shape))}
+
+    def _read(self, dist_params: Any) -> tuple[jax.Array, jax.Array]:
+        return read_normal(self._name, dist_params, self._shape, self._clip_logvar)
+
+    def kl_divergence(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
+        """``E_p log(p / q)``, f32[...], in nats: the same after a bijection of both, such as a squashing."""
+        each = kl_divergence_each(*self._read(dist_params_p), *self._read(dist_params_q))
+        return sum_last(each, self._shape)
+
+    def masked(self, dist_params: Any, mask: Any) -> Any:
+        """The same: there are no choices to exclude.
+
+        Raises
+        ------
+        ValueError
+            If the mask is anything but None.
+        """
+        refuse_mask("mask", mask, self._space)
+        return dist_params
+
+    def sample_element(self, dist_params: Any, rng: jax.Array) -> jax.Array:
+        """Elements [..., *act] of the Box."""
+        return self.to_element(self.sample(dist_params, rng), rng)
+
+
+class NormalDist(OverGaussian, BaseProbaDist):
     r"""Gaussian distribution over a Box, independent in each dimension.
 
     The distribution parameters are ``{'mu': f32[..., *act], 'logvar': f32[..., *act]}``: the mean and the logarithm of
@@ -144,27 +198,9 @@ class NormalDist(BaseProbaDist):
         self._set_up(space, clips)
 
     @property
-    def clip_box(self) -> tuple[float, float]:
-        """The widest bounds."""
-        return self._clip_box
-
-    @property
     def clip_reals(self) -> tuple[float, float]:
         """To what variates are clipped before they become elements."""
         return self._clip_reals
-
-    @property
-    def clip_logvar(self) -> tuple[float, float]:
-        """To what ``logvar`` is clipped wherever it is read."""
-        return self._clip_logvar
-
-    @property
-    def default_priors(self) -> dict[str, jax.Array]:
-        """Standard normal: ``{'mu': f32[1, *act], 'logvar': f32[1, *act]}``, all zero."""
-        return {"mu": jnp.zeros((1, *self._shape)), "logvar": jnp.zeros((1, *self._shape))}
-
-    def _read(self, dist_params: Any) -> tuple[jax.Array, jax.Array]:
-        return read_normal(self._name, dist_params, self._shape, self._clip_logvar)
 
     def sample(self, dist_params: Any, rng: jax.Array) -> jax.Array:
         """Variates f32[..., *act], differentiable in the parameters."""
@@ -201,11 +237,6 @@ class NormalDist(BaseProbaDist):
         each = cross_entropy_each(*self._read(dist_params_p), *self._read(dist_params_q))
         return sum_last(each, self._shape)
 
-    def kl_divergence(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
-        """``E_p log(p / q)``, f32[...], in nats: the same for variates and elements."""
-        each = kl_divergence_each(*self._read(dist_params_p), *self._read(dist_params_q))
-        return sum_last(each, self._shape)
-
     def affine_transform(
         self, dist_params: Any, scale: Any, shift: Any, value_transform: Any = None
     ) -> dict[str, jax.Array]:
@@ -229,21 +260,6 @@ class NormalDist(BaseProbaDist):
         """
         mu, logvar = self._read(dist_params)
         return affine_params(mu, logvar, scale, shift, value_transform, self._shape, self._clip_logvar)
-
-    def masked(self, dist_params: Any, mask: Any) -> Any:
-        """The same: there are no choices to exclude.
-
-        Raises
-        ------
-        ValueError
-            If the mask is anything but None.
-        """
-        refuse_mask("mask", mask, self._space)
-        return dist_params
-
-    def sample_element(self, dist_params: Any, rng: jax.Array) -> jax.Array:
-        """Elements [..., *act] of the Box."""
-        return self.to_element(self.sample(dist_params, rng), rng)
 
     def to_element(self, X: Any, rng: jax.Array) -> jax.Array:
         """Elements [..., *act] of the Box that variates f32[..., *act] stand for; the key is not used."""

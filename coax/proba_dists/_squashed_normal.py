@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._base import BaseProbaDist, read_variate, refuse_space
-from ._masks import refuse_mask
 from ._normal import (
+    OverGaussian,
     affine_params,
     at_least_f32,
     check_bounds,
@@ -21,10 +21,8 @@ from ._normal import (
     draw,
     entropy_each,
     into_box,
-    kl_divergence_each,
     log_density_each,
     logit_of,
-    read_normal,
     read_reals,
     sum_last,
 )
@@ -76,7 +74,7 @@ def _mean_if_wide(mu: jax.Array, logvar: jax.Array) -> jax.Array:
 # --- the bundle -------------------------------------------------------------------------------------------------------
 
 
-class SquashedNormalDist(BaseProbaDist):
+class SquashedNormalDist(OverGaussian, BaseProbaDist):
     r"""Gaussian squashed into a Box by a hyperbolic tangent, independent in each dimension.
 
     The distribution parameters are ``{'mu': f32[..., *act], 'logvar': f32[..., *act]}``: the mean and the logarithm of
@@ -132,24 +130,6 @@ class SquashedNormalDist(BaseProbaDist):
         self._clip_box = check_clip("clip_box", clip_box)
         self._low, self._high = check_bounds(space, self._clip_box)
         self._set_up(space, {"clip_logvar": self._clip_logvar, "clip_box": self._clip_box})
-
-    @property
-    def clip_logvar(self) -> tuple[float, float]:
-        """To what ``logvar`` is clipped wherever it is read."""
-        return self._clip_logvar
-
-    @property
-    def clip_box(self) -> tuple[float, float]:
-        """The widest bounds."""
-        return self._clip_box
-
-    @property
-    def default_priors(self) -> dict[str, jax.Array]:
-        """Y standard normal: ``{'mu': f32[1, *act], 'logvar': f32[1, *act]}``, all zero."""
-        return {"mu": jnp.zeros((1, *self._shape)), "logvar": jnp.zeros((1, *self._shape))}
-
-    def _read(self, dist_params: Any) -> tuple[jax.Array, jax.Array]:
-        return read_normal(self._name, dist_params, self._shape, self._clip_logvar)
 
     def _bounds(self, dtype: Any) -> tuple[jax.Array, jax.Array]:
         return jnp.asarray(self._low, dtype), jnp.asarray(self._high, dtype)
@@ -225,11 +205,6 @@ class SquashedNormalDist(BaseProbaDist):
         each = cross_entropy_each(*p, *q) + mean_log_slope(*p) + self._log_scale(p[0].dtype)
         return sum_last(each, self._shape)
 
-    def kl_divergence(self, dist_params_p: Any, dist_params_q: Any) -> jax.Array:
-        """``E_p log(p / q)``, f32[...], in nats: exactly that of the Gaussians, as both are squashed alike."""
-        each = kl_divergence_each(*self._read(dist_params_p), *self._read(dist_params_q))
-        return sum_last(each, self._shape)
-
     def affine_transform(
         self, dist_params: Any, scale: Any, shift: Any, value_transform: Any = None
     ) -> dict[str, jax.Array]:
@@ -239,21 +214,6 @@ class SquashedNormalDist(BaseProbaDist):
         """
         mu, logvar = self._read(dist_params)
         return affine_params(mu, logvar, scale, shift, value_transform, self._shape, self._clip_logvar)
-
-    def masked(self, dist_params: Any, mask: Any) -> Any:
-        """The same: there are no choices to exclude.
-
-        Raises
-        ------
-        ValueError
-            If the mask is anything but None.
-        """
-        refuse_mask("mask", mask, self._space)
-        return dist_params
-
-    def sample_element(self, dist_params: Any, rng: jax.Array) -> jax.Array:
-        """Elements [..., *act] of the Box."""
-        return self.to_element(self.sample(dist_params, rng), rng)
 
     def to_element(self, X: Any, rng: jax.Array) -> jax.Array:
         """Elements [..., *act] of the Box: variates in its dtype, clipped to its bounds; the key is not used."""
