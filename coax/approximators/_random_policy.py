@@ -189,7 +189,7 @@ class RandomPolicy(Stateful):
         return self(s)
 
     def dist_params(self, s: Any) -> dict[str, np.ndarray]:
-        """Discrete: ``{'logits': f32[A]}`` of zeros; Box: ``{'mu', 'logvar'}`` of a wide normal.
+        """Discrete: ``{'logits': f32[A]}``, zeros, or -inf for what a mask excludes; Box: a wide normal.
 
         Raises
         ------
@@ -197,7 +197,9 @@ class RandomPolicy(Stateful):
             For other spaces.
         """
         if isinstance(self.action_space, spaces.Discrete):
-            return {"logits": np.zeros(int(self.action_space.n), np.float32)}
+            n = int(self.action_space.n)
+            allowed = np.ones(n, bool) if self._mask is None else np.asarray(self._mask(s)).astype(bool)
+            return {"logits": np.where(allowed, 0, -np.inf).astype(np.float32)}
         if isinstance(self.action_space, spaces.Box):
             shape = self.action_space.shape
             return {"mu": np.zeros(shape, np.float32), "logvar": np.full(shape, 15, np.float32)}

@@ -232,7 +232,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         host = np.asarray(action)
         return host.item() if lead == () else host.astype(self.action_space.dtype).reshape(lead)
 
-    # --- what scripts for 0.1.13 use
+    # --- what scripts for 0.1.13 use; the pure functions see preprocessed observations, so they know no mask
 
     @property
     def rng(self) -> jax.Array:
@@ -263,7 +263,10 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
 
     @property
     def function(self) -> Callable:
-        """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S."""
+        """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S.
+
+        A mask lies in raw observations: this function, and those below, leave it out.
+        """
         apply, rule, q_rule = self._q.function_type2, self._rule, self._q.rule
 
         def function(params: Any, function_state: Any, rng: Any, S: Any, is_training: bool) -> tuple[dict, None]:

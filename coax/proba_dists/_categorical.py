@@ -179,7 +179,13 @@ class CategoricalDist(OverLogits, BaseProbaDist):
         """
         if mask is None:
             return dist_params
-        return {"logits": mask_logits(self._logits(dist_params), read_mask("mask", mask, self._n))}
+        logits, mask = self._logits(dist_params), read_mask("mask", mask, self._n)
+        if mask.ndim > 1 and mask.shape != logits.shape:
+            raise ValueError(
+                f"mask: expected the shape of the logits, {logits.shape}, or one mask for all, got {mask.shape}. "
+                "Fix: give it the leading axes of the distribution parameters."
+            )
+        return {"logits": mask_logits(logits, mask)}
 
     def sample_element(self, dist_params: Any, rng: jax.Array) -> jax.Array:
         """Actions i32[...]."""

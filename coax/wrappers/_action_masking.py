@@ -106,6 +106,11 @@ class ActionMasking(gymnasium.Wrapper):
                 f"ActionMasking: expected info[{self._key!r}] to have {self._n} entries, one per action of "
                 f"{self.action_space}, got {mask.size}. Fix: give one boolean per action, of all entries side by side."
             )
+        if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
+            raise ValueError(
+                f"ActionMasking: expected info[{self._key!r}] to hold True and False, or 1 and 0, got values from "
+                f"{mask.min()} to {mask.max()}. Fix: turn it into booleans, True for allowed actions."
+            )
         return {"observation": s, "action_mask": mask.astype(np.int8)}
 
 

@@ -90,6 +90,11 @@ def test_the_law_of_actions(make, allowed):
     np.testing.assert_allclose(logp, np.log(np.array(allowed)[a - 3]), rtol=1e-5)
 
 
+def test_dist_params_of_the_random_policy():
+    logits = coax.RandomPolicy(ENV, random_seed=0).dist_params(observation(1, 0, 0, 1))["logits"]
+    np.testing.assert_array_equal(logits, [0, -np.inf, -np.inf, 0])
+
+
 def test_policy_log_proba_entropy_and_mode():
     pi = coax.Policy(known_logits, ENV, random_seed=0)
     s = observation(0, 1, 1, 0)
@@ -214,6 +219,19 @@ def test_targets_look_at_allowed_actions_alone(make, value):
     assert all(np.isfinite(x) for x in metrics.values())
     with pytest.raises(ValueError, match="action_mask: expected at least one allowed choice in every row"):
         updater.update(transitions(0, 0, 0, 0))
+
+
+def test_rows_of_weight_zero_need_no_mask():
+    q = q_function()
+    updater = coax.td_learning.QLearning(q, None, q.copy(), optax.sgd(1.0), half_square)
+    good, bad = transitions(0, 1, 0, 1), transitions(0, 0, 0, 0)
+    both = jax.tree.map(lambda a, b: np.concatenate([a, b]), good, bad)
+    both.W = np.float32([1, 0])
+    # the live row alone: 1 + 0.5 * 3 - 5
+    np.testing.assert_allclose(updater.td_error(both), [-2.5, 0], rtol=1e-6)
+    both.W = np.float32([0, 1])
+    with pytest.raises(ValueError, match="at least one allowed choice"):
+        updater.td_error(both)
 
 
 def test_targets_of_arrays():

@@ -246,6 +246,12 @@ def test_wrong_variates():
         DIST.preprocess_variate(None, np.zeros(2, np.float32))
 
 
+def test_a_mask_with_other_leading_axes():
+    for shape in ((3, 4), (1, 4)):
+        with pytest.raises(ValueError, match=r"mask: expected the shape of the logits, \(2, 4\), or one mask.*Fix:"):
+            DIST.masked({"logits": np.zeros((2, 4))}, np.ones(shape, bool))
+
+
 def test_no_affine_transform():
     with pytest.raises(NotImplementedError, match="not numbers"):
         DIST.affine_transform(DIST.default_priors, 1, 0)

@@ -123,5 +123,8 @@ def test_errors():
         ActionMasking(Corridor(spaces.Box(0, 1)), info="legal")
     with pytest.raises(ValueError, match=r"expected info\['other'\], got the keys \['legal'\].*Fix:"):
         ActionMasking(Corridor(), info="other").reset()
+    for mask in ([0.5, 1.0], [0.0, -np.inf], [256, 1]):
+        with pytest.raises(ValueError, match=r"to hold True and False, or 1 and 0, got values from .*Fix:"):
+            ActionMasking(Corridor(mask=np.array(mask)), info="legal").reset()
     with pytest.raises(ValueError, match=r"to have 2 entries.*got 3\. Fix:"):
         ActionMasking(Corridor(mask=np.ones(3)), info="legal").reset()
