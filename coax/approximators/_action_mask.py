@@ -8,8 +8,10 @@ from typing import Any
 import gymnasium
 import jax
 
+from .._stateful import is_tracing
 from ..proba_dists import ProbaDist, check_mask
 from ..utils import get_env_attr
+from ._preprocessing import Prepared
 
 __all__ = ("ActionMask", "find_mask")
 
@@ -26,7 +28,7 @@ class ActionMask:
     where : key, index, tuple of these, or callable
         The way into the observation: ``"action_mask"`` for ``observation["action_mask"]``, ``(1, "legal")`` for
         ``observation[1]["legal"]``. Or a pure function of a batch of observations, leaves [B, *obs], written with
-        ``jax.numpy`` if it is to be used in compiled functions.
+        ``jax.numpy``: it becomes a part of compiled functions.
 
     Notes
     -----
@@ -79,8 +81,13 @@ class ActionMask:
         except ValueError as err:
             raise ValueError(f"{owner}: the mask at {self} does not fit the actions {action_space}: {err}") from None
 
+    def check_batch(self, batch: Any, action_space: gymnasium.Space) -> None:
+        """Whether every observation of a batch that a policy is to act on allows an action."""
+        if not is_tracing():
+            self.check_values(batch.raw if isinstance(batch, Prepared) else batch, action_space)
+
     def check_values(self, observation: Any, action_space: gymnasium.Space, rows: Any = None) -> None:
-        """Whether every observation (of those in `rows`, bool[B]) allows an action; reads host arrays only.
+        """Whether every observation (of those in `rows`, bool[B]) allows an action, as far as values are known.
 
         Raises
         ------

@@ -34,10 +34,12 @@ class Function(Stateful):
 
     def _set_up(self, forward: FunctionRule, random_seed: int | None, rule: Rule | None = None) -> None:
         """Find a state; `rule` is what updaters look at, where that is more than the forward pass."""
+        if forward.fault is not None:
+            raise TypeError(f"{type(self).__name__}: {forward.fault}")
         self._forward, self.rule = forward, forward if rule is None else rule
-        self._cast_observation = make_cast(forward.observation_space)
+        self._cast_observation = make_cast(forward.observation_space, "s")
         if forward.action_space is not None:
-            self._cast_action = make_cast(forward.action_space)
+            self._cast_action = make_cast(forward.action_space, "a")
         self._random_seed = fresh_seed() if random_seed is None else int(random_seed)
         state = forward.seeded(_as_uint32(self._random_seed))
         self._write({**state, "rng": _counted_on_host(state["rng"])}, frozenset(("params", "function_state")))
@@ -141,15 +143,8 @@ class Function(Stateful):
 
     def _observations(self, s: Any) -> tuple[Any, tuple[int, ...]]:
         """A batch with one leading axis, host-only preprocessing done, and the leading axes that came in."""
-        batch, lead = self._checked(s)
-        return prepare(batch, (self._forward.observe,)), lead
-
-    def _checked(self, s: Any) -> tuple[Any, tuple[int, ...]]:
-        """A batch with one leading axis, and the leading axes that came in."""
         batch, lead = flat_batch(*self._cast_observation(s))
-        if self._forward.mask is not None and not is_tracing():
-            self._forward.mask.check_values(batch, self.action_space)
-        return batch, lead
+        return prepare(batch, (self._forward.observe,)), lead
 
     def _draw(self, state: dict[str, Any]) -> Rng | None:
         """The place of this call in the random stream, if the function draws at all."""

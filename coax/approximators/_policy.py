@@ -51,6 +51,11 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
     random_seed : int, optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
+    Notes
+    -----
+    :attr:`function`, :attr:`sample_func` and the like see preprocessed observations, so they know no mask. In a loss of
+    one's own, apply it: ``pi.proba_dist.masked(dist_params, pi.action_mask(S))``.
+
     Raises
     ------
     TypeError
@@ -110,25 +115,39 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
             Only with `return_logp`: the log-probability (or density, as `proba_dist` says) of the very action that is
             returned.
         """
-        S, lead = self._observations(s)
+        S, lead = self._situations(s)
         if not return_logp:
             return self._elements(self._ask("sample", False, S), lead)
         a, logp = self._ask("sample_with_logp", False, S)
         return self._elements(a, lead), like_input(logp, lead)
 
-    def mean(self, s: Any) -> Any:
-        """The mean action; of Discrete ones the most likely. Shapes as for a call."""
+    def _situations(self, s: Any) -> tuple[Any, tuple[int, ...]]:
+        """Observations to act on: each allows an action."""
         S, lead = self._observations(s)
+        if self.action_mask is not None:
+            self.action_mask.check_batch(S, self.action_space)
+        return S, lead
+
+    def mean(self, s: Any) -> Any:
+        """The action that ``proba_dist.mean`` stands for. Shapes as for a call.
+
+        Of Discrete actions it is the most likely one. Of a Box it is the image of ``mu``: the median of the action,
+        since the map into the Box is no straight line.
+        """
+        S, lead = self._situations(s)
         return self._elements(self._ask("mean_element", False, S), lead)
 
     def mode(self, s: Any) -> Any:
-        """The most likely action, ties broken at random. Shapes as for a call."""
-        S, lead = self._observations(s)
+        """The action that ``proba_dist.mode`` stands for. Shapes as for a call.
+
+        Of Discrete actions it is the most likely one, ties broken at random. Of a Box it is the image of ``mu``.
+        """
+        S, lead = self._situations(s)
         return self._elements(self._ask("mode", False, S), lead)
 
     def dist_params(self, s: Any) -> Any:
         """The parameters of the distribution, leaves [..., *shape]; masked actions have logits of -inf."""
-        S, lead = self._observations(s)
+        S, lead = self._situations(s)
         return with_leading(self._ask("dist_params", False, S), lead)
 
     def log_proba(self, s: Any, a: Any) -> Any:
@@ -145,7 +164,7 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
         ValueError
             If an action lies outside of the space, or shapes do not fit.
         """
-        S, lead = self._observations(s)
+        S, lead = self._situations(s)
         A, lead_a = flat_batch(*self._cast_action(_on_host(a)))
         if lead_a != lead:
             raise ValueError(

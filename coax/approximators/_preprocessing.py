@@ -54,6 +54,11 @@ class Preprocessor:
     """
 
     def __init__(self, func: Callable | None, space: gymnasium.Space, role: str):
+        if func is not None and not callable(func):
+            raise TypeError(
+                f"{role}: expected a function (rng, X) or None, got {type(func).__name__}. "
+                "Fix: pass other arguments by name."
+            )
         self.func: Callable = default_preprocessor(space) if func is None else func
         self.role = role
         self.traceable = True

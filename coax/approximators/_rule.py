@@ -71,6 +71,7 @@ class FunctionRule(Rule):
         self.fresh = jax.jit(self._fresh)
         self.seeded = jax.jit(lambda seed: self.init(jax.random.key(seed)))
         self.output, self.uses_rng, self._meaning = self._trace()
+        self.fault = self._fault_of_rows()
         self.call_at = jax.jit(self._call_at)
         self.call_all = jax.jit(self._call_all)
         self.function = jax.jit(self._function, static_argnums=len(names) + 2)
@@ -110,6 +111,25 @@ class FunctionRule(Rule):
     def is_current(self) -> bool:
         """Whether the function is still the same program: it may read globals, or attributes of an object."""
         return self._trace()[2] == self._meaning
+
+    def _fault_of_rows(self) -> str | None:
+        """What is wrong if a batch of two does not give two rows: a single row may hide that the batch axis is lost."""
+        two = jax.tree.map(lambda x: np.concatenate([x, x]), self.example)
+
+        def apply(key: jax.Array) -> Any:
+            state = self._fresh(key)
+            inputs = self._inputs(key, *two)
+            return self.forward.apply(state["params"], state["function_state"], key, *inputs, is_training=False)[0]
+
+        leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(apply, jax.random.key(0)))
+        for (path, leaf), one in zip(leaves, jax.tree.leaves(self.output), strict=True):
+            if getattr(one, "shape", ())[:1] == (1,) and getattr(leaf, "shape", ())[:1] != (2,):
+                return (
+                    f"func(...){jax.tree_util.keystr(path)}: expected one row per row of the input, got shape "
+                    f"{leaf.shape} for a batch of 2. Fix: keep the batch axis; repeat what is the same for all rows, "
+                    "e.g. with jnp.broadcast_to."
+                )
+        return None
 
     def _trace(self) -> tuple[Any, bool, list]:
         """The abstract output for a batch of one, whether the function draws random numbers, and what it means."""

@@ -73,13 +73,17 @@ class StochasticStateAction:
         return self._outcome(x, everywhere, lead), like_input(logp, lead)
 
     def mean(self, s: Any, a: Any = None) -> Any:
-        """The mean outcome of an action, or of all actions. Shapes as for a call."""
+        """The mean outcome of an action, or of all actions. Shapes as for a call.
+
+        Of values it is the expectation; of observations it is what ``proba_dist.mean`` stands for, in a Box the image
+        of ``mu``.
+        """
         everywhere, batches, lead = self._inputs(s, a, "mean(s)")
         what = "expectation" if self.rule.kind == "values" else "mean_element"
         return self._outcome(self._ask(what, everywhere, *batches), everywhere, lead)
 
     def mode(self, s: Any, a: Any = None) -> Any:
-        """The most likely outcome of an action, or of all actions. Shapes as for a call."""
+        """What ``proba_dist.mode`` of an action, or of all actions, stands for. Shapes as for a call."""
         everywhere, batches, lead = self._inputs(s, a, "mode(s)")
         return self._outcome(self._ask("mode", everywhere, *batches), everywhere, lead)
 

@@ -17,7 +17,7 @@ from ..typing import AbstractQ, AbstractRewardFunction, AbstractTransitionModel,
 from ..utils import check_preprocessors, space_key
 from ..value_transforms import ValueTransform
 from ._action_mask import ActionMask
-from ._function import Function, action_batch, like_input
+from ._function import Function, action_batch, flat_batch, like_input
 from ._plan import Plan
 from ._preprocessing import prepare
 
@@ -153,6 +153,11 @@ class SuccessorStateQ(Stateful, AbstractQ):
                         f"SuccessorStateQ: expected {name} to have the {attribute} of p, {want}, got {got}. "
                         "Fix: make all three from the same environment."
                     )
+        if p.action_mask != r.action_mask:
+            raise ValueError(
+                f"SuccessorStateQ: expected r to have the action_mask of p, {p.action_mask}, got {r.action_mask}. "
+                "Fix: make all three from the same environment."
+            )
         views = v.observation_preprocessor, r.observation_preprocessor, p.observation_preprocessor
         if not check_preprocessors(p.observation_space, *views, random_seed=0):
             warnings.warn(
@@ -191,7 +196,7 @@ class SuccessorStateQ(Stateful, AbstractQ):
         return like_input(self._rule.call_at(state["gamma"], states, rng, S, A), lead)
 
     def _observations(self, s: Any) -> tuple[Any, tuple[int, ...]]:
-        batch, lead = self._p._checked(s)
+        batch, lead = flat_batch(*self._p._cast_observation(s))
         return prepare(batch, (self._p._forward.observe, self._r._forward.observe)), lead
 
     def _child_seed(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._stateful import refuse_in_trace
 from ..typing import AbstractTransitionModel
+from ..utils import check_preprocessors
 from ._checks import check_space
 from ._dist_rule import DistRule
 from ._distributional import Distributional, check_output_like, default_dist, per_action
@@ -38,7 +39,7 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         observations one-hot vectors.
     observation_postprocessor : callable, optional
         ``func(rng, X, index=0)`` from a batch of what `func` returns to the observation at an index. Default: the
-        inverse of the default preprocessor.
+        inverse of the default preprocessor. One's own preprocessor needs one's own postprocessor for ``p(s, a)``.
     action_preprocessor : callable, optional
         ``func(rng, A)`` from raw actions to what `func` sees. Default: that of the space.
     random_seed : int, optional
@@ -75,6 +76,10 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         example = jax.eval_shape(forward.observed, jax.random.key(0), forward.example[0])
         check_output_like(forward.output, example, lead, owner, hint)
         self._postprocessor = observation_postprocessor
+        views = observe, dist.preprocess_variate
+        self._has_way_back = observation_postprocessor is not None or check_preprocessors(
+            dist.space, *views, random_seed=0
+        )
         self._set_up(forward, random_seed, DistRule.shared(forward, dist, "points"))
 
     @property
@@ -99,8 +104,15 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         Raises
         ------
         ValueError
-            If the actions are not Discrete and `a` is left out, or shapes do not fit the spaces.
+            If the actions are not Discrete and `a` is left out, shapes do not fit the spaces, or there is an
+            observation_preprocessor of one's own without an observation_postprocessor.
         """
+        if not self._has_way_back:
+            raise ValueError(
+                "TransitionModel: expected an observation_postprocessor, because observation_preprocessor is not that "
+                "of coax.proba_dists.ProbaDist(env.observation_space), got None. Fix: pass "
+                "observation_postprocessor=func(rng, X, index=0), its inverse."
+            )
         everywhere, batches, lead = self._inputs(s, a, "p(s)")
         if self._postprocessor is None:
             return self._outcome(self._ask("point", everywhere, *batches), everywhere, lead)

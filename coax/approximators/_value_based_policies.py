@@ -220,6 +220,8 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
 
     def _inputs(self, s: Any) -> tuple[tuple, tuple[int, ...]]:
         S, lead = self._q._observations(s)
+        if self.action_mask is not None:
+            self.action_mask.check_batch(S, self.action_space)
         state = self._peek()
         self._write({**state, "rng": state["rng"].advanced()}, self._owned)
         # the keys of all come from this stream: an input that nothing uses still costs time

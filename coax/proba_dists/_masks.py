@@ -14,7 +14,7 @@ __all__ = ("check_mask", "mask_parts", "read_mask", "refuse_mask", "split_mask")
 
 
 def check_mask(name: str, mask: Any, space: Space, rows: Any = None) -> None:
-    """Whether a mask allows something in every row, or in those where `rows` bool[B] is True. Reads host arrays only.
+    """Whether a mask allows something in every row, or in those where `rows` bool[B] is True.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def _require_length(name: str, mask: Any, n: int) -> None:
 
 
 def _require_choice(name: str, mask: Any, rows: Any = None) -> None:
-    if mask is None or isinstance(mask, jax.Array):
+    if mask is None or isinstance(mask, jax.core.Tracer):
         return
     some = np.asarray(mask).astype(bool).any(axis=-1)
     if not (some if rows is None else some | ~rows).all():

@@ -150,7 +150,8 @@ class NormalDist(OverGaussian, BaseProbaDist):
         z = \log\frac{x - l}{h - x} \qquad x = l + (h - l) \frac{1}{1 + \text{e}^{-z}}
 
     Proportions :math:`(x - l) / (h - l)` are clipped to [eps, 1 - eps], where eps is half the machine epsilon: 2**-24
-    in float32, which puts the bounds at z = -16.6 and 16.6. In an integer Box x is rounded to the nearest integer.
+    in float32, which puts the bounds at z = -16.6 and 16.6. In an integer Box x is rounded to the nearest integer, and
+    its variate is that of the integer: a density, not the probability of all that is rounded to it.
 
     :meth:`log_proba`, :meth:`entropy` and the like are those of the variate, not of the element: there is no term for
     the change of variables. Ratios of probabilities of the same action (as in PPO), their gradients and KL-divergences

@@ -145,7 +145,10 @@ def _as_array(x: Any, name: str) -> Any:
     try:
         array = np.asarray(x)
     except ValueError as err:
-        raise ValueError(f"{name}: expected an array, got a ragged {type(x).__name__}. Fix: pass equal rows.") from err
+        raise ValueError(
+            f"{name}: expected an array, got a ragged {type(x).__name__}. "
+            "Fix: pass equal rows; of what env.reset() and env.step() return, pass the observation alone."
+        ) from err
     if array.dtype.kind not in "iubfc":
         raise TypeError(f"{name}: expected numbers, got {type(x).__name__}: {x!r:.80}. Fix: pass an array.")
     return array

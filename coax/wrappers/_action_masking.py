@@ -111,6 +111,8 @@ class ActionMasking(gymnasium.Wrapper):
                 f"ActionMasking: expected info[{self._key!r}] to hold True and False, or 1 and 0, got values from "
                 f"{mask.min()} to {mask.max()}. Fix: turn it into booleans, True for allowed actions."
             )
+        if terminated and not mask.any():
+            mask = np.ones(self._n, np.int8)
         return {"observation": s, "action_mask": mask.astype(np.int8)}
 
 

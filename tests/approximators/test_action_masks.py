@@ -221,6 +221,36 @@ def test_targets_look_at_allowed_actions_alone(make, value):
         updater.update(transitions(0, 0, 0, 0))
 
 
+def test_values_need_no_allowed_action():
+    np.testing.assert_allclose(q_function()(observation(0, 0, 0, 0)), Q_ROW)
+
+
+def test_masks_on_the_device_are_checked_too():
+    s = {**observation(1, 1, 1, 1), "legal": jnp.zeros(N, jnp.int8)}
+    for pi in (coax.EpsilonGreedy(q_function()), coax.Policy(known_logits, ENV), coax.RandomPolicy(ENV)):
+        with pytest.raises(ValueError, match="at least one allowed choice"):
+            pi(s)
+
+
+def test_one_step_look_ahead():
+    def same_state(S, A, is_training):
+        return S
+
+    def value(S, is_training):
+        return jnp.zeros(S["x"].shape[0])
+
+    p = coax.TransitionModel(same_state, ENV, random_seed=0)
+    r = coax.RewardFunction(known_q, ENV, observation_preprocessor=p.observation_preprocessor, random_seed=0)
+    v = coax.V(value, ENV, observation_preprocessor=p.observation_preprocessor, random_seed=0)
+    pi = coax.EpsilonGreedy(coax.SuccessorStateQ(v, p, r), epsilon=0.3)
+    probs = np.exp(pi.dist_params(observation(0, 1, 1, 1))["logits"])
+    np.testing.assert_allclose(probs, [0, 0.1, 0.1, 0.8], rtol=1e-6)
+    bare = types.SimpleNamespace(observation_space=SPACE, action_space=ENV.action_space)
+    other = coax.RewardFunction(known_q, bare, observation_preprocessor=p.observation_preprocessor, random_seed=0)
+    with pytest.raises(ValueError, match=r"expected r to have the action_mask of p.*Fix:"):
+        coax.SuccessorStateQ(v, p, other)
+
+
 def test_rows_of_weight_zero_need_no_mask():
     q = q_function()
     updater = coax.td_learning.QLearning(q, None, q.copy(), optax.sgd(1.0), half_square)

@@ -382,3 +382,18 @@ def test_double_precision():
         x, logp = q(s, 1, return_logp=True)
         want = laws.log_proba(box, {"mu": scipy.special.logit((s + 2) / 8), "logvar": np.zeros(2)}, x)
         np.testing.assert_allclose(logp, want, rtol=1e-10)
+
+
+def test_a_preprocessor_without_a_way_back():
+    p = coax.TransitionModel(
+        lambda S, A, is_training: S, fn.ENV, observation_preprocessor=lambda rng, X: jnp.reshape(X, (-1, fn.OBS)) / 10
+    )
+    with pytest.raises(ValueError, match=r"TransitionModel: expected an observation_postprocessor.*Fix:"):
+        p(fn.observations(), 0)
+    p = coax.TransitionModel(
+        lambda S, A, is_training: S + 1,
+        fn.ENV,
+        observation_preprocessor=lambda rng, X: jnp.reshape(X, (-1, fn.OBS)) / 10,
+        observation_postprocessor=lambda rng, X, index=0: 10 * np.asarray(X[index]),
+    )
+    np.testing.assert_allclose(p(fn.observations(), 0), fn.observations() + 10, rtol=1e-5)

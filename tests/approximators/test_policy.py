@@ -675,3 +675,25 @@ def test_all_products_are_tried():
     rows = np.array(list(rows))
     logp = pi.log_proba(np.broadcast_to(S[1], (len(rows), fn.OBS)), rows)
     np.testing.assert_allclose(np.exp(logp.astype(float)).sum(), 1, rtol=1e-5)
+
+
+def test_a_network_that_loses_the_batch_axis():
+    def one_logvar(S, is_training):
+        return {"mu": hk.Linear(1)(S), "logvar": hk.get_parameter("logvar", (1, 1), init=jnp.zeros)}
+
+    env = fn.env_of(action_space=spaces.Box(-1, 1, (1,)))
+    text = r"Policy: func\(\.\.\.\)\['logvar'\]: expected one row per row of the input, got shape \(1, 1\)"
+    with pytest.raises(TypeError, match=text):
+        coax.Policy(one_logvar, env)
+    with pytest.raises(
+        TypeError, match=r"V: func\(\.\.\.\): expected one row per row.*got shape \(1,\) for a batch of 2.*Fix:"
+    ):
+        coax.V(lambda S, is_training: jnp.mean(S, axis=(0, 1), keepdims=True)[0], fn.ENV)
+
+
+def test_a_distribution_in_the_place_of_a_preprocessor():
+    dist = coax.proba_dists.CategoricalDist(fn.ENV.action_space)
+    with pytest.raises(
+        TypeError, match=r"observation_preprocessor: expected a function .*, got CategoricalDist\. Fix:"
+    ):
+        coax.Policy(lambda S, is_training: {"logits": hk.Linear(fn.N)(S)}, fn.ENV, dist)

@@ -159,8 +159,10 @@ def test_rows_that_count():
         check_mask("mask", mask, spaces.Discrete(2))
 
 
-def test_masks_on_the_device_are_not_read():
-    check_mask("mask", jnp.zeros(2, bool), spaces.Discrete(2))
+def test_masks_are_read_as_far_as_they_are_known():
+    with pytest.raises(ValueError, match=r"mask: expected at least one allowed choice"):
+        check_mask("mask", jnp.zeros(2, bool), spaces.Discrete(2))
+    jax.jit(lambda mask: check_mask("mask", mask, spaces.Discrete(2)))(jnp.zeros(2, bool))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,16 @@ def test_the_mask_becomes_a_part_of_the_observation():
     assert env.observation_space.contains(s)
 
 
+def test_a_terminal_state_where_nothing_is_left():
+    env = ActionMasking(Corridor(silent_end=False, mask=np.int8([0, 0])), info="legal")
+    s, _ = env.reset()
+    np.testing.assert_array_equal(s["action_mask"], [0, 0])
+    for _ in range(4):
+        s, _, terminated, _, _ = env.step(1)
+    assert terminated
+    np.testing.assert_array_equal(s["action_mask"], [1, 1])
+
+
 def test_a_whole_loop_never_takes_what_is_forbidden():
     env = coax.wrappers.TrainMonitor(ActionMasking(Corridor(), info="legal"))
 
