@@ -13,7 +13,9 @@ from ..value_transforms import ValueTransform
 from ._preprocessing import Preprocessor
 from ._rule import FunctionRule
 
-__all__ = ("BoundDist", "DistRule")
+__all__ = ("KEYLESS", "BoundDist", "DistRule")
+
+KEYLESS = frozenset(("dist_params", "expectation"))  # calls that draw nothing themselves: a key that goes in costs time
 
 
 class DistRule(Rule):
@@ -89,9 +91,9 @@ class DistRule(Rule):
     # --- compiled entry points of the shells: one dispatch each
 
     def _call(
-        self, what: str, everywhere: bool, params: Any, function_state: Any, rng: Rng, S: Any, A: Any = None
+        self, what: str, everywhere: bool, params: Any, function_state: Any, rng: Rng | None, S: Any, A: Any = None
     ) -> Any:
-        key = rng.next_key
+        key: Any = None if rng is None else rng.next_key
         own = jax.random.fold_in(key, 1) if self.uses_rng else None
         if everywhere:
             found = self.all_dist_params(params, function_state, own, S)
@@ -99,7 +101,7 @@ class DistRule(Rule):
             found = self.dist_params(params, function_state, own, S, A)
         return getattr(self, f"_{what}")(found, key)
 
-    def _dist_params(self, dist_params: Any, key: jax.Array) -> Any:
+    def _dist_params(self, dist_params: Any, key: Any) -> Any:
         return dist_params
 
     def _sample(self, dist_params: Any, key: jax.Array) -> Any:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from .._stateful import is_tracing
 from ..proba_dists import BaseProbaDist, ProbaDist
 from ..utils import space_key
-from ._dist_rule import DistRule
+from ._dist_rule import KEYLESS, DistRule
 from ._function import with_leading
 
 __all__ = ("Distributional", "StochasticState", "check_dist", "check_output_like", "default_dist", "per_action")
@@ -68,8 +68,10 @@ class Distributional:
     def _ask(self, what: str, everywhere: bool, *batches: Any) -> Any:
         """One compiled call, for all actions or for given ones."""
         state = self._peek()  # type: ignore[attr-defined]
-        rng = state["rng"]
-        self._write({**state, "rng": rng.advanced()}, self._owned)  # type: ignore[attr-defined]
+        rng = None
+        if self.rule.uses_rng or what not in KEYLESS:
+            rng = state["rng"]
+            self._write({**state, "rng": rng.advanced()}, self._owned)  # type: ignore[attr-defined]
         return self.rule.call(what, everywhere, state["params"], state["function_state"], rng, *batches)
 
     def _elements(self, x: Any, lead: tuple[int, ...]) -> Any:
