@@ -14,7 +14,7 @@ from .._stateful import is_tracing
 from ..proba_dists import BaseProbaDist, ProbaDist
 from ..utils import space_key
 from ._dist_rule import KEYLESS, DistRule
-from ._function import with_leading
+from ._function import like_input, with_leading
 
 __all__ = ("Distributional", "StochasticState", "check_dist", "check_output_like", "default_dist", "per_action")
 
@@ -82,7 +82,7 @@ class Distributional:
     def _outcome(self, x: Any, everywhere: bool, lead: tuple[int, ...]) -> Any:
         """Outcomes with the leading axes that came in: values [...] or [..., A], elements or a list of them."""
         if self.rule.kind == "values":
-            return with_leading(x, lead)
+            return like_input(x, lead)
         if not everywhere:
             return self._elements(x, lead)
         found = with_leading(x, lead)
