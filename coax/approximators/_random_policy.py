@@ -83,7 +83,7 @@ def _sample_allowed(
 ) -> tuple[jax.Array, jax.Array]:
     """Elements of a space without parts, uniform over what a mask allows."""
     dist = default_dist(space)
-    flat = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[0] * 0, (*lead, *leaf.shape[1:])), dist.default_priors)
+    flat = jax.tree.map(lambda leaf: jnp.zeros((*lead, *leaf.shape[1:])), dist.default_priors)
     dist_params = dist.masked(flat, mask)
     x = dist.sample_element(dist_params, key)
     return x, dist.log_proba(dist_params, dist.from_element(x))

@@ -136,7 +136,9 @@ def monitoring():
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
-CALLS = (
+# These hand out finished results, and take turns one by one: in a loop something always lies between two calls, and back
+# to back it depends on a microsecond whether jax's threads have gone to sleep in between.
+ANSWERS = (
     ("pi(s), EpsilonGreedy", lambda: acting(coax.EpsilonGreedy, by_hand.epsilon_greedy), 1.5),
     ("pi(s), BoltzmannPolicy", lambda: acting(coax.BoltzmannPolicy, by_hand.boltzmann), 1.5),
     ("q(s)", valuing, 1.5),
@@ -145,6 +147,9 @@ CALLS = (
     ("pi(S), Policy, 64 rows", lambda: discrete_policy(with_logp=False, rows=64), 1.5),
     ("pi(s, return_logp=True), Policy over a Box", box_policy, 1.5),
     ("q.mean(s), StochasticQ, 51 bins", mean_of_bins, 1.5),
+)
+# Of these the device may do a part while the next one begins, or they are a whole step: 50 calls take turns with 50.
+STEPS = (
     ("update, batch 1", lambda: updating(1), 1.3),
     ("update, batch 32", lambda: updating(32), 1.3),
     ("update, batch 256", lambda: updating(256), 1.3),
@@ -162,7 +167,8 @@ START = ("tests.benchmarks.start_coax", "tests.benchmarks.start_by_hand")
 
 def measure(quick, only):
     repeats, calls = (15, 50) if quick else (80, 50)
-    rows = [compare(name, make(), budget, repeats, calls) for name, make, budget in CALLS if only in name]
+    kinds = ((ANSWERS, repeats * calls, 1), (STEPS, repeats, calls))
+    rows = [compare(row[0], row[1](), row[2], *turns) for table, *turns in kinds for row in table if only in row[0]]
     if only not in "start":
         return rows, []
     return rows, compare_processes(START, {"first update": 1.5}, 3 if quick else 9)

@@ -11,6 +11,8 @@ import scipy.stats
 from coax.proba_dists import NormalDist
 from coax.value_transforms import LogTransform, ValueTransform
 
+from .laws import slopes, sum_last
+
 BOXES = {
     "rank 0": gymnasium.spaces.Box(-1, 3, ()),
     "rank 1": gymnasium.spaces.Box(np.float32([-1, 0, -2]), np.float32([1, 5, 7])),
@@ -30,20 +32,6 @@ def some(shape, seed, dtype=np.float32):
 def law(p):
     """Of scipy, in float64."""
     return scipy.stats.norm(p["mu"].astype(float), np.exp(p["logvar"].astype(float) / 2))
-
-
-def sum_last(x, rank):
-    return np.sum(x, axis=tuple(range(-rank, 0)))
-
-
-def slopes(f, x, h=1e-5):
-    """The gradient of a function of an array, by central differences."""
-    out = np.zeros(np.shape(x))
-    for i in np.ndindex(*np.shape(x)):
-        step = np.zeros(np.shape(x))
-        step[i] = h
-        out[i] = (f(x + step) - f(x - step)) / (2 * h)
-    return out
 
 
 # --- against scipy ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from coax.proba_dists import NormalDist, SquashedNormalDist
 from coax.proba_dists._squashed_normal import log_slope, mean_log_slope
 from coax.value_transforms import LogTransform
 
+from .laws import slopes, sum_last
+
 BOXES = {
     "rank 0": gymnasium.spaces.Box(-1, 3, ()),
     "rank 1": gymnasium.spaces.Box(np.float32([-1, 0, -2]), np.float32([1, 5, 7])),
@@ -58,20 +60,6 @@ def mean_over(mu, logvar, f):
 def log_one_minus_tanh2(y):
     # 1 - tanh(y)^2 = 4 exp(-2|y|) / (1 + exp(-2|y|))^2
     return 2 * (np.log(2) - np.abs(y) - np.log1p(np.exp(-2 * np.abs(y))))
-
-
-def sum_last(x, rank):
-    return np.sum(x, axis=tuple(range(-rank, 0)))
-
-
-def slopes(f, x, h=1e-5):
-    """The gradient of a function of an array, by central differences."""
-    out = np.zeros(np.shape(x))
-    for i in np.ndindex(*np.shape(x)):
-        step = np.zeros(np.shape(x))
-        step[i] = h
-        out[i] = (f(x + step) - f(x - step)) / (2 * h)
-    return out
 
 
 # --- densities --------------------------------------------------------------------------------------------------------
