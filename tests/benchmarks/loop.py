@@ -136,8 +136,8 @@ def monitoring():
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
-# These hand out finished results, and take turns one by one: in a loop something always lies between two calls, and back
-# to back it depends on a microsecond whether jax's threads have gone to sleep in between.
+# These hand out finished results, and take turns one by one: in a loop something always lies between two calls, and
+# back to back it depends on a microsecond whether jax's threads have gone to sleep in between.
 ANSWERS = (
     ("pi(s), EpsilonGreedy", lambda: acting(coax.EpsilonGreedy, by_hand.epsilon_greedy), 1.5),
     ("pi(s), BoltzmannPolicy", lambda: acting(coax.BoltzmannPolicy, by_hand.boltzmann), 1.5),
