@@ -8,6 +8,7 @@ from typing import Any
 from . import (
     approximators,
     envs,
+    experience_replay,
     proba_dists,
     regularizers,
     returns,
@@ -64,6 +65,7 @@ __all__ = (
     "check",
     "cond",
     "envs",
+    "experience_replay",
     "jit",
     "proba_dists",
     "regularizers",

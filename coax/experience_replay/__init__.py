@@ -1,0 +1,5 @@
+"""Replay buffers: transitions kept for later, and drawn from at random."""
+
+from ._simple import SimpleReplayBuffer
+
+__all__ = ("SimpleReplayBuffer",)
