@@ -25,6 +25,7 @@ from ._stateful import Stateful
 from .approximators import (
     ActionMask,
     BoltzmannPolicy,
+    Ensemble,
     EpsilonGreedy,
     Policy,
     Q,
@@ -45,6 +46,7 @@ __version__ = "0.2.0"
 __all__ = (
     "ActionMask",
     "BoltzmannPolicy",
+    "Ensemble",
     "EpsilonGreedy",
     "Number",
     "Policy",
