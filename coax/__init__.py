@@ -26,6 +26,7 @@ from ._stateful import Stateful
 from .approximators import (
     ActionMask,
     BoltzmannPolicy,
+    Ensemble,
     EpsilonGreedy,
     Policy,
     Q,
@@ -46,6 +47,7 @@ __version__ = "0.2.0"
 __all__ = (
     "ActionMask",
     "BoltzmannPolicy",
+    "Ensemble",
     "EpsilonGreedy",
     "Number",
     "Policy",

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from coax._updater import FINITE, fill_dead_rows, first_not_finite, gradient_step, raise_not_finite
+from coax._updater import FINITE, fill_dead_rows, gradient_step, raise_not_finite
+from coax._updater._gradient_step import first_not_finite
 
 PARAMS = {"a": np.array([1.0, 2.0], np.float32), "b": np.float32(3)}
 GRADS = {"a": np.array([1.0, -1.0], np.float32), "b": np.float32(2)}

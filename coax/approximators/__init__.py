@@ -1,6 +1,7 @@
 """Function approximators: value functions, policies, models of the environment, and policies built on values."""
 
 from ._action_mask import ActionMask
+from ._ensemble import Ensemble
 from ._example_data import ArgsType1, ArgsType2, ExampleData, Inputs, ModelTypes
 from ._function import Function
 from ._plan import Plan
@@ -23,6 +24,7 @@ __all__ = (
     "ArgsType1",
     "ArgsType2",
     "BoltzmannPolicy",
+    "Ensemble",
     "EpsilonGreedy",
     "ExampleData",
     "Function",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
 from .._entries import Rng
 from .._sharing import Rule
-from ..proba_dists import BaseProbaDist
+from ..proba_dists import BaseProbaDist, Particles
 from ..value_transforms import ValueTransform
-from ._preprocessing import Preprocessor
+from ._preprocessing import Prepared, Preprocessor
 from ._rule import FunctionRule
 
 __all__ = ("KEYLESS", "BoundDist", "DistRule")
@@ -83,6 +84,10 @@ class DistRule(Rule):
     def preferences(self, out: Any) -> jax.Array:
         """What value-based policies compare, f32[..., A]: the expectations."""
         return self._expectation(out)
+
+    def law(self, out: Any) -> Particles:
+        """The law of the value, in the original space, leaves [..., K], of distribution parameters [..., K]."""
+        return self.dist.particles(out).map(self.value_transform.inverse_func)  # type: ignore[attr-defined]
 
     def bind(self, state: dict[str, Any], parts: tuple, key: Any) -> BoundDist:
         """The function with a state filled in."""
@@ -157,6 +162,34 @@ class BoundDist(NamedTuple):
         """The expectation for every action, f32[B, A], in the original space."""
         return self.rule.expected(self.all_dist_params(S))
 
+    def outcome(self, S: Any, A: Any = None) -> Particles:
+        """The law of the value, leaves [B, K], in the original space."""
+        return self.rule.law(self.dist_params(S, A))
+
+    def outcomes(self, S: Any) -> Particles:
+        """The laws of the values of every action, leaves [B, A, K], in the original space."""
+        return self.rule.law(self.all_dist_params(S))
+
+    def action_for(
+        self, q: Any, S: Any, key: jax.Array, *, sampled: bool, smooth: Callable[[Any, jax.Array], Any] | None = None
+    ) -> Any:
+        """An action per row, as the rule of a q-function takes it; differentiable, as far as the distribution is.
+
+        Parameters
+        ----------
+        q : rule
+        S : pytree of arrays [B, ...]
+        key : PRNG key
+        sampled : bool
+            Whether to draw it, or to take the mode.
+        smooth : callable, optional
+            ``smooth(A, key) -> A``: noise on top.
+        """
+        dist, dist_params = self.rule.dist, self.dist_params(S)
+        draw, to_element, noise = jax.random.split(key, 3)
+        X = dist.sample(dist_params, draw) if sampled else dist.mode(dist_params)
+        return q_input(q, dist, X, to_element, noise, smooth)
+
     def preferences(self, S: Any) -> jax.Array:
         """What value-based policies compare, f32[B, A]."""
         return self.values(S)
@@ -177,6 +210,21 @@ class BoundDist(NamedTuple):
         """The expectation f32[B] at preprocessed observations."""
         out, _ = self.rule.forward.on_inputs(self.state["params"], self.state["function_state"], self.key, X)
         return self.rule.expected(out)
+
+
+def q_input(q: Any, dist: BaseProbaDist, X: Any, key: jax.Array, noise: Any = None, smooth: Any = None) -> Any:
+    """Variates [B, ...] of a distribution over actions as the actions that the rule of a q-function takes.
+
+    Where q is preprocessed with the distribution's own ``preprocess_variate``, it gets the variates themselves: there
+    and back again would lose precision near the bounds of a Box.
+    """
+    A = dist.to_element(X, key)
+    if smooth is not None:
+        return smooth(A, noise)
+    act = getattr(q, "act", None)
+    made = getattr(act, "func", None)
+    own = getattr(made, "__func__", None) is type(dist).preprocess_variate and made.__self__ == dist  # type: ignore[union-attr]
+    return Prepared(A, {act: X}) if own else A  # type: ignore[dict-item]
 
 
 def _same(x: Any) -> Any:

@@ -32,8 +32,17 @@ class Function(Stateful):
     action_space: Any  # of those that have one
     _forward: FunctionRule
 
-    def _set_up(self, forward: FunctionRule, random_seed: int | None, rule: Rule | None = None) -> None:
-        """Find a state; `rule` is what updaters look at, where that is more than the forward pass."""
+    def _set_up(
+        self,
+        forward: FunctionRule,
+        random_seed: int | None,
+        rule: Rule | None = None,
+        init: Callable[[jax.Array], dict[str, Any]] | None = None,
+    ) -> None:
+        """Find a state; `rule` is what updaters look at, where that is more than the forward pass.
+
+        `init` is where the state comes from, if it is not that of one forward pass.
+        """
         if forward.fault is not None:
             raise TypeError(f"{type(self).__name__}: {forward.fault}")
         self._forward, self.rule = forward, forward if rule is None else rule
@@ -41,7 +50,8 @@ class Function(Stateful):
         if forward.action_space is not None:
             self._cast_action = make_cast(forward.action_space, "a")
         self._random_seed = fresh_seed() if random_seed is None else int(random_seed)
-        state = forward.seeded(_as_uint32(self._random_seed))
+        seed = _as_uint32(self._random_seed)
+        state = forward.seeded(seed) if init is None else init(jax.random.key(seed))
         self._write({**state, "rng": _counted_on_host(state["rng"])}, frozenset(("params", "function_state")))
 
     def init(self, key: jax.Array) -> dict[str, Any]:

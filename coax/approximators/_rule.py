@@ -252,6 +252,14 @@ class Bound(NamedTuple):
         """f32[B, A]."""
         return self.rule.expected(self._all(S))
 
+    def outcome(self, S: Any, A: Any = None) -> Any:
+        """What TD targets bootstrap from: a number f32[B] here, the law of one where the output is a distribution."""
+        return self.value(S, A)
+
+    def outcomes(self, S: Any) -> Any:
+        """The same for every action, f32[B, A]."""
+        return self.values(S)
+
     def preferences(self, S: Any) -> jax.Array:
         """What value-based policies compare, f32[B, A]."""
         return self.rule.preferences(self._all(S))

@@ -79,6 +79,14 @@ class BoundSuccessor(NamedTuple):
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), X)
         return reward + self.gamma * self.v.value_of_inputs(flat).reshape(reward.shape)
 
+    def outcome(self, S: Any, A: Any) -> Any:
+        """What TD targets bootstrap from, f32[B]."""
+        return self.value(S, A)
+
+    def outcomes(self, S: Any) -> Any:
+        """The same for every action, f32[B, A]."""
+        return self.values(S)
+
     def preferences(self, S: Any) -> jax.Array:
         """What value-based policies compare, f32[B, A]: values in the transformed space, as of any q-function."""
         return self.rule.value_transform.transform_func(self.values(S))

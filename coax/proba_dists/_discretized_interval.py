@@ -15,6 +15,7 @@ from ..value_transforms import as_value_transform
 from ._base import BaseProbaDist, read_numbers, refuse_space
 from ._categorical import OverLogits, check_tau, read_weights, sample_index
 from ._masks import refuse_mask
+from ._particles import Particles
 
 __all__ = ("DiscretizedIntervalDist", "project")
 
@@ -146,6 +147,11 @@ class DiscretizedIntervalDist(OverLogits, BaseProbaDist):
         probs = self.mean(dist_params)
         values = self._centres(probs) if func is None else func(self._centres(probs))
         return jnp.sum(probs * values, axis=-1)
+
+    def particles(self, dist_params: Any) -> Particles:
+        """The centres of the bins with their probabilities, leaves f32[..., K]."""
+        probs = self.mean(dist_params)
+        return Particles(jnp.broadcast_to(self._centres(probs), probs.shape), probs)
 
     def mode(self, dist_params: Any) -> jax.Array:
         """The most likely bin, one-hot f32[..., K], so that its element is the centre of a bin."""

@@ -13,6 +13,7 @@ import numpy as np
 from ..value_transforms import as_value_transform
 from ._base import BaseProbaDist, read_numbers, read_params, read_variate
 from ._masks import refuse_mask
+from ._particles import Particles
 
 __all__ = ("EmpiricalQuantileDist",)
 
@@ -102,6 +103,11 @@ class EmpiricalQuantileDist(BaseProbaDist):
         """
         values, _ = self._read(dist_params)
         return jnp.mean(values if func is None else func(values), axis=-1)
+
+    def particles(self, dist_params: Any) -> Particles:
+        """The values f32[..., N] with probabilities 1/N."""
+        values, _ = self._read(dist_params)
+        return Particles(values, jnp.full_like(values, 1 / self.num_quantiles))
 
     def mode(self, dist_params: Any) -> jax.Array:
         """The most frequent value f32[...]; of several, the one nearest to the median, and then the lower one."""

@@ -1,5 +1,5 @@
 """Regularizers: terms that keep a policy from becoming too sure, or from leaving a prior."""
 
-from ._base import Regularizer
+from ._base import Regularizer, check_regularizer
 
-__all__ = ("Regularizer",)
+__all__ = ("Regularizer", "check_regularizer")

@@ -12,7 +12,7 @@ from .._entries import Number
 from .._stateful import Stateful
 from ..typing import AbstractPolicy, AbstractStochastic
 
-__all__ = ("Regularizer",)
+__all__ = ("Regularizer", "check_regularizer")
 
 
 class Regularizer(Stateful):
@@ -115,12 +115,29 @@ class Regularizer(Stateful):
         return BoundRegularizer(self, state, parts[0])
 
 
+def check_regularizer(regularizer: Any, owner: str) -> None:
+    """Refuse what is no regularizer."""
+    if regularizer is not None and not isinstance(regularizer, Regularizer):
+        raise TypeError(
+            f"{owner}: expected a coax.regularizers.Regularizer, got {type(regularizer).__name__}. "
+            "Fix: pass e.g. a subclass of it made from the policy."
+        )
+
+
 class BoundRegularizer(NamedTuple):
     """A regularizer with its states filled in, inside a rule."""
 
     regularizer: Regularizer
     hyperparams: dict[str, Any]
     f: Any
+
+    def at_the_start(self, batch: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The term per row f32[B] where a transition starts, for a loss; and what to report."""
+        return self.evaluate(batch.S, live)
+
+    def at_the_end(self, batch: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The term per row f32[B] where a transition ends, for a value to bootstrap from; and what to report."""
+        return self.evaluate(batch.S_next, live)
 
     def evaluate(self, S: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The term per row f32[B] at raw observations, and what to report: means over the rows that count, bool[B]."""

@@ -9,24 +9,32 @@ from typing import Any
 import gymnasium
 
 from .._entries import Fixed, Number
-from ..typing import AbstractPolicy, AbstractQ
+from .._updater import check_kind
+from ..approximators import Policy
+from ..typing import AbstractPolicy, AbstractQ, AbstractStochastic
 from ._backups import (
+    Backup,
+    Choose,
     double_backup,
     double_backup_selecting_online,
     expected_backup,
     greedy_backup,
+    policy_backup,
     sarsa_backup,
     soft_backup,
 )
-from ._base import TDLearning
-from ._checks import check_kind
+from ._base import First, TDLearning
 
 __all__ = ("DoubleQLearning", "ExpectedSarsa", "QLearning", "Sarsa", "SoftQLearning")
 
 
 _Q = Fixed("_main", "The function that learns.")
-_Q_TARG = Fixed("_targ", "The function that the target looks at.")
-_PI_TARG = Fixed("_pi_targ", "The policy that the target looks at, or None.")
+
+_Q_TARG = First("_targs", "The function that the target looks at.")
+_PI_TARG = First("_pis", "The policy that the target looks at, or None.")
+
+
+MODE_BACKUP = Backup(policy_backup, (Choose(sampled=False),))
 
 
 def _check_q(updater: TDLearning, q: Any, q_targ: Any) -> None:
@@ -49,7 +57,7 @@ class Sarsa(TDLearning):
     Rummery and Niranjan (1994); Sutton and Barto (2018), sections 6.4 and 7.2.
     """
 
-    _uses_a_next = True
+    _uses = (*TDLearning._uses, "A_next")
     _not_finite_hint = (
         " Transitions that were truncated without an a_next have no target here: pass it to the tracer, "
         "tracer.add(..., truncated=True, s_next=s_next, a_next=pi(s_next))."
@@ -106,7 +114,7 @@ class ExpectedSarsa(TDLearning):
         _check_q(self, q, q_targ)
         _check_discrete(self, q, NotImplementedError, "use Sarsa, or QLearning with a pi_targ")
         check_kind(self, "pi_targ", pi_targ, AbstractPolicy, "the policy that acts, e.g. coax.EpsilonGreedy(q)")
-        self._set_up(q, q_targ, expected_backup, optimizer, loss_function, policy_regularizer, clip_weights, pi_targ)
+        self._set_up(q, q_targ, expected_backup, optimizer, loss_function, policy_regularizer, clip_weights, (pi_targ,))
 
 
 class QLearning(TDLearning):
@@ -116,17 +124,19 @@ class QLearning(TDLearning):
 
     Parameters
     ----------
-    pi_targ : policy, optional
-        Not used for Discrete actions.
+    pi_targ : coax.Policy, optional
+        Says the next action where it is not Discrete: the target is that of its mode. Not used for Discrete actions.
 
     Raises
     ------
     TypeError
-        If the actions are not Discrete.
+        If the actions are not Discrete and there is no `pi_targ`.
 
     References
     ----------
-    Watkins (1989); Sutton and Barto (2018), section 6.5; with `q_targ` and a replay buffer Mnih et al. (2015).
+    Watkins (1989); Sutton and Barto (2018), section 6.5; with `q_targ` and a replay buffer Mnih et al. (2015); with
+    `pi_targ` Lillicrap et al. (2016); with bins Bellemare, Dabney and Munos (2017), with quantiles Dabney et al.
+    (2018).
     """
 
     q, q_targ, pi_targ = _Q, _Q_TARG, _PI_TARG
@@ -143,8 +153,8 @@ class QLearning(TDLearning):
         clip_weights: tuple[float, float] | None = None,
     ):
         _check_q(self, q, q_targ)
-        _check_greedy(self, q, pi_targ)
-        self._set_up(q, q_targ, greedy_backup, optimizer, loss_function, policy_regularizer, clip_weights)
+        pis, backup = _next_action(self, q, pi_targ, greedy_backup)
+        self._set_up(q, q_targ, backup, optimizer, loss_function, policy_regularizer, clip_weights, pis)
 
 
 class DoubleQLearning(TDLearning):
@@ -156,8 +166,9 @@ class DoubleQLearning(TDLearning):
 
     Parameters
     ----------
-    pi_targ : policy, optional
-        Not used for Discrete actions.
+    pi_targ : coax.Policy, optional
+        Says the next action where it is not Discrete: there is then nothing to select, and this is QLearning. Not used
+        for Discrete actions.
     select_with : {'q_targ', 'q'}, optional
         Which network selects; the other one evaluates. With 'q' these are the roles of van Hasselt, Guez and Silver;
         'q_targ' is what coax has always done.
@@ -165,7 +176,7 @@ class DoubleQLearning(TDLearning):
     Raises
     ------
     TypeError
-        If the actions are not Discrete.
+        If the actions are not Discrete and there is no `pi_targ`.
     ValueError
         If `select_with` is something else.
 
@@ -189,13 +200,13 @@ class DoubleQLearning(TDLearning):
         clip_weights: tuple[float, float] | None = None,
     ):
         _check_q(self, q, q_targ)
-        _check_greedy(self, q, pi_targ)
         backups = {"q_targ": double_backup, "q": double_backup_selecting_online}
         if select_with not in backups:
             raise ValueError(
                 f"select_with: expected 'q_targ' or 'q', got {select_with!r}. Fix: name the network that selects."
             )
-        self._set_up(q, q_targ, backups[select_with], optimizer, loss_function, policy_regularizer, clip_weights)
+        pis, backup = _next_action(self, q, pi_targ, backups[select_with])
+        self._set_up(q, q_targ, backup, optimizer, loss_function, policy_regularizer, clip_weights, pis)
 
 
 class SoftQLearning(TDLearning):
@@ -211,7 +222,7 @@ class SoftQLearning(TDLearning):
     Raises
     ------
     NotImplementedError
-        If the actions are not Discrete.
+        If the actions are not Discrete, or q has a distribution as output.
     ValueError
         If the temperature is not positive.
 
@@ -236,15 +247,25 @@ class SoftQLearning(TDLearning):
     ):
         _check_q(self, q, q_targ)
         _check_discrete(self, q, NotImplementedError, "use QLearning with a pi_targ and an entropy regularizer")
+        if isinstance(q, AbstractStochastic):
+            raise NotImplementedError(
+                f"{type(self).__name__}: expected a coax.Q, got {type(q).__name__}: laws have no soft maximum. "
+                "Fix: use QLearning, or a coax.Q."
+            )
         numbers = {"temperature": type(self).temperature.leaf(temperature, type(self).__name__)}
         self._set_up(
             q, q_targ, soft_backup, optimizer, loss_function, policy_regularizer, clip_weights, numbers=numbers
         )
 
 
-def _check_greedy(updater: TDLearning, q: Any, pi_targ: Any) -> None:
+def _next_action(updater: TDLearning, q: Any, pi_targ: Any, discrete: Callable) -> tuple[tuple, Any]:
+    """Which policies say the next action, and the backup: the given one for Discrete actions."""
     if pi_targ is not None:
         check_kind(updater, "pi_targ", pi_targ, AbstractPolicy, "a policy, or None")
-    _check_discrete(updater, q, TypeError, "wrap the environment so that its actions are Discrete")
-    if pi_targ is not None:
-        warnings.warn(f"{type(updater).__name__}: pi_targ is not used for Discrete actions", UserWarning, stacklevel=3)
+    if isinstance(q.action_space, gymnasium.spaces.Discrete):
+        if pi_targ is not None:
+            name = type(updater).__name__
+            warnings.warn(f"{name}: pi_targ is not used for Discrete actions", UserWarning, stacklevel=3)
+        return (), discrete
+    check_kind(updater, "pi_targ", pi_targ, Policy, "a coax.Policy: it says the next action, which is not Discrete")
+    return (pi_targ,), MODE_BACKUP

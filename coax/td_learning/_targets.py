@@ -9,7 +9,15 @@ import jax.numpy as jnp
 
 from ..value_transforms import ValueTransform, as_value_transform
 
-__all__ = ("bootstrap", "double_value", "expected_value", "greedy_value", "soft_value")
+__all__ = (
+    "best_action",
+    "bootstrap",
+    "double_value",
+    "expected_value",
+    "greedy_value",
+    "soft_value",
+    "truncated_quantiles",
+)
 
 
 def bootstrap(rn: Any, in_: Any, v_next: Any, value_transform: ValueTransform | None = None) -> jax.Array:
@@ -79,7 +87,7 @@ def double_value(q_select: Any, q_evaluate: Any, mask: Any = None) -> jax.Array:
     ----------
     van Hasselt (2010), equation 4; van Hasselt, Guez and Silver (2016), equation 4.
     """
-    index = jnp.argmax(_allowed(q_select, mask), axis=-1, keepdims=True)
+    index = best_action(q_select, mask)[..., None]
     return jnp.take_along_axis(jnp.asarray(q_evaluate), index, axis=-1)[..., 0]
 
 
@@ -124,6 +132,50 @@ def soft_value(q_next: Any, temperature: Any, mask: Any = None) -> jax.Array:
     Haarnoja et al. (2017), equation 5 for discrete actions.
     """
     return temperature * jax.nn.logsumexp(_allowed(q_next, mask) / temperature, axis=-1)
+
+
+def truncated_quantiles(values: Any, drop: int) -> jax.Array:
+    """All but the highest of the quantiles of several estimates: the fewer are left, the lower the estimate.
+
+    Parameters
+    ----------
+    values : f32[..., M]
+        Pooled quantiles, in any order.
+    drop : int
+        How many are left out, fewer than M.
+
+    Returns
+    -------
+    f32[..., M - drop]
+        In ascending order.
+
+    Raises
+    ------
+    ValueError
+        If nothing would be left.
+
+    References
+    ----------
+    Kuznetsov et al. (2020), equations 10 and 11.
+    """
+    values = jnp.asarray(values)
+    if not 0 <= drop < values.shape[-1]:
+        raise ValueError(
+            f"drop: expected a number of quantiles from 0 to {values.shape[-1] - 1}, got {drop}. Fix: drop fewer."
+        )
+    return jnp.sort(values, axis=-1)[..., : values.shape[-1] - drop]
+
+
+def best_action(q: Any, mask: Any = None) -> jax.Array:
+    """Position i32[...] of the best action that is allowed; of several the first.
+
+    Parameters
+    ----------
+    q : f32[..., A]
+    mask : bool[..., A], optional
+        Actions that are allowed. Default: all.
+    """
+    return jnp.argmax(_allowed(q, mask), axis=-1)
 
 
 def _allowed(q: Any, mask: Any) -> jax.Array:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .._entries import Fixed
+from .._updater import check_kind
 from ..typing import AbstractV
 from ._backups import state_backup
-from ._base import TDLearning
-from ._checks import check_kind
+from ._base import First, TDLearning
 
 __all__ = ("SimpleTD",)
 
@@ -24,10 +24,10 @@ class SimpleTD(TDLearning):
     Sutton and Barto (2018), sections 6.1 and 7.1.
     """
 
-    _uses_a = False
+    _uses = ("S", "Rn", "In", "S_next")
 
     v = Fixed("_main", "The function that learns.")
-    v_targ = Fixed("_targ", "The function that the target looks at.")
+    v_targ = First("_targs", "The function that the target looks at.")
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from ._weights import blank_rows, check_same, weighted_mean
 __all__ = ("quantile_huber", "quantile_huber_each")
 
 
-def quantile_huber_each(y_true: Any, y_pred: Any, quantiles: Any, delta: float = 1.0) -> jax.Array:
+def quantile_huber_each(y_true: Any, y_pred: Any, quantiles: Any, delta: float = 1.0, weights: Any = None) -> jax.Array:
     r"""Quantile regression with a Huber loss, per sample.
 
     With :math:`d_{ij} = y_j - \hat{y}_i`, summed over the targets :math:`j`, averaged over the predictions :math:`i`:
@@ -21,7 +21,7 @@ def quantile_huber_each(y_true: Any, y_pred: Any, quantiles: Any, delta: float =
     .. math::
 
         \frac{1}{N} \sum_{i=1}^N \sum_{j=1}^M
-            \left|\tau_i - \mathbb{1}[d_{ij} < 0]\right| \frac{\ell_\delta(d_{ij})}{\delta}
+            w_j \left|\tau_i - \mathbb{1}[d_{ij} < 0]\right| \frac{\ell_\delta(d_{ij})}{\delta}
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def quantile_huber_each(y_true: Any, y_pred: Any, quantiles: Any, delta: float =
         The fractions :math:`\tau_i` that the predictions belong to.
     delta : float, optional
         The absolute error beyond which the loss is linear; positive.
+    weights : f32[..., M], optional
+        The :math:`w_j` of the targets. Default: ones.
 
     Returns
     -------
@@ -57,7 +59,11 @@ def quantile_huber_each(y_true: Any, y_pred: Any, quantiles: Any, delta: float =
         )
     d = y_true[..., None, :] - y_pred[..., :, None]
     tilt = jnp.abs(quantiles[..., :, None] - (d < 0).astype(quantiles.dtype))
-    return (tilt * huber_of(d, delta) / delta).sum(axis=-1).mean(axis=-1)
+    each = tilt * huber_of(d, delta) / delta
+    if weights is not None:
+        check_same("quantile_huber", y_true=y_true, weights=jnp.asarray(weights))
+        each = each * jnp.asarray(weights)[..., None, :]
+    return each.sum(axis=-1).mean(axis=-1)
 
 
 def quantile_huber(y_true: Any, y_pred: Any, quantiles: Any, w: Any = None, delta: float = 1.0) -> jax.Array:

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 import coax
+from coax._updater._fields import field_check
 from coax.td_learning import QLearning, Sarsa, SimpleTD
-from coax.td_learning._fields import field_check
 from coax.utils import default_preprocessor
 
 from . import reference as ref

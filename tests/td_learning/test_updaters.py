@@ -440,8 +440,8 @@ PI = coax.EpsilonGreedy(Q)
         (lambda: Sarsa(Q, V), TypeError, "Sarsa: expected q_targ to be a Q, got V"),
         (lambda: QLearning(Q, None, [Q, Q]), TypeError, "QLearning: expected q_targ to be a Q, got list"),
         (lambda: QLearning(Q, Q), TypeError, "QLearning: expected pi_targ to be a Policy, got Q"),
-        (lambda: QLearning(Q_BOX), TypeError, "QLearning: expected Discrete actions, got Box"),
-        (lambda: DoubleQLearning(Q_BOX), TypeError, "DoubleQLearning: expected Discrete actions, got Box"),
+        (lambda: QLearning(Q_BOX), TypeError, "QLearning: expected pi_targ to be a Policy, got NoneType"),
+        (lambda: DoubleQLearning(Q_BOX), TypeError, "DoubleQLearning: expected pi_targ to be a Policy, got NoneType"),
         (lambda: DoubleQLearning(Q, select_with="x"), ValueError, "select_with: expected 'q_targ' or 'q', got 'x'"),
         (lambda: ExpectedSarsa(Q, None), TypeError, "ExpectedSarsa: expected pi_targ to be a Policy, got NoneType"),
         (

@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..regularizers import Regularizer
 from ..utils import space_key
 from ..value_losses import huber
 
-__all__ = ("as_bounds", "as_loss", "check_kind", "check_regularizer", "check_same_spaces")
+__all__ = ("as_bounds", "as_loss", "check_kind", "check_same_spaces")
 
 
 def as_bounds(clip_weights: Any, owner: str) -> tuple[float, float] | None:
@@ -54,15 +53,6 @@ def as_loss(loss_function: Any, owner: str) -> Callable:
         if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
             raise TypeError(text % f"returned {out}")
     return loss_function
-
-
-def check_regularizer(policy_regularizer: Any, owner: str) -> None:
-    """Refuse what is no regularizer."""
-    if policy_regularizer is not None and not isinstance(policy_regularizer, Regularizer):
-        raise TypeError(
-            f"{owner}: expected a coax.regularizers.Regularizer, got {type(policy_regularizer).__name__}. "
-            "Fix: pass e.g. a subclass of it made from the policy."
-        )
 
 
 def check_kind(updater: Any, argument: str, value: Any, kind: type, repair: str) -> None:

@@ -1,0 +1,31 @@
+"""What all updaters share: the guarded gradient step, the call in place, the checks of batches, the shell."""
+
+from ._checks import as_loss, check_kind, check_same_spaces
+from ._fields import field_check
+from ._gradient_step import fill_dead_rows, gradient_step
+from ._in_place import FINITE, call_step, merge, raise_not_finite
+from ._optimizer import OptimizerAttribute, as_optimizer
+from ._rule import Batch, Core, GradientRule, Loss, Weights
+from ._shell import Updater, present
+
+__all__ = (
+    "FINITE",
+    "Batch",
+    "Core",
+    "GradientRule",
+    "Loss",
+    "OptimizerAttribute",
+    "Updater",
+    "Weights",
+    "as_loss",
+    "as_optimizer",
+    "call_step",
+    "check_kind",
+    "check_same_spaces",
+    "field_check",
+    "fill_dead_rows",
+    "gradient_step",
+    "merge",
+    "present",
+    "raise_not_finite",
+)
