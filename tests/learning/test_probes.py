@@ -1,0 +1,204 @@
+"""Every updater reaches the known values of every probe environment that it applies to."""
+
+import gymnasium
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import coax
+from tests.probes import CONTINUOUS, DISCRETE, DistanceAtTheSecondStep, OnlyTruncated, RewardOfBoth, TwoSteps, play
+
+# One lesson is the gradient step over all transitions at once, hence there is no noise but that of what was played.
+FIT = {"optimizer": optax.adam(optax.cosine_decay_schedule(0.1, 200)), "loss_function": coax.value_losses.mse}
+N_UPDATES = 200
+TEMPERATURE = 0.5
+
+
+# --- functions that can represent the values of all probes
+
+
+def v_of(env):
+    def func(S, is_training):
+        return hk.Linear(1, with_bias=False, w_init=jnp.zeros)(S).ravel()
+
+    return coax.V(func, env, random_seed=0)
+
+
+def q_of(env):
+    def table(S, is_training):
+        return hk.Linear(2, with_bias=False, w_init=jnp.zeros)(S)
+
+    def parabola_per_state(S, A, is_training):
+        weights = hk.Linear(3, with_bias=False, w_init=jnp.zeros)(S)
+        return jnp.sum(weights * jnp.concatenate([jnp.ones_like(A), A, A**2], axis=-1), axis=-1)
+
+    # The actions of a Box come as the numbers they are.
+    return coax.Q(table if is_discrete(env) else parabola_per_state, env, random_seed=0)
+
+
+def best_policy(env):
+    """The policy whose mode is the best action, where it matters; in the space before squashing to the Box."""
+    squashed = (np.nan_to_num(env.best_action) + 1) / 2
+    best = jnp.log(squashed / (1 - squashed))[:, None]
+
+    def func(S, is_training):
+        return {"mu": S @ best, "logvar": jnp.zeros((S.shape[0], 1))}
+
+    return coax.Policy(func, env, random_seed=0)
+
+
+def is_discrete(env):
+    return isinstance(env.action_space, gymnasium.spaces.Discrete)
+
+
+def values_of(f, env):
+    """The values of all states [S], or of the actions that the probe lists in all states [S, A]."""
+    states = np.arange(env.observation_space.n)
+    if coax.utils.is_vfunction(f):
+        return f(states)
+    if is_discrete(env):
+        return f(states)
+    S, A = np.meshgrid(states, env.actions, indexing="ij")
+    return f(S, A[..., None].astype(np.float32))
+
+
+# --- what reaches which values
+
+
+def td(name):
+    return getattr(coax.td_learning, name)
+
+
+def with_q(name, **more):
+    return lambda env: td(name)(q_of(env), **more, **FIT)
+
+
+def expected_sarsa(epsilon):
+    def make(env):
+        q = q_of(env)
+        return td("ExpectedSarsa")(q, coax.EpsilonGreedy(q, epsilon=epsilon), **FIT)
+
+    return make
+
+
+def trailing(name, **more):
+    def make(env):
+        q = q_of(env)
+        return td(name)(q, q_targ=q.copy(), **more, **FIT)
+
+    return make
+
+
+# A name, how to make the updater for a probe, the values that it reaches there, and the probes that it applies to.
+UPDATERS = [
+    ("SimpleTD", lambda env: td("SimpleTD")(v_of(env), **FIT), lambda env: env.v_uniform, DISCRETE + CONTINUOUS),
+    ("Sarsa", with_q("Sarsa"), lambda env: env.q_uniform, DISCRETE + CONTINUOUS),
+    ("ExpectedSarsa, uniform", expected_sarsa(1.0), lambda env: env.q_uniform, DISCRETE),
+    ("ExpectedSarsa, greedy", expected_sarsa(0.0), lambda env: env.q_best, DISCRETE),
+    ("QLearning", with_q("QLearning"), lambda env: env.q_best, DISCRETE),
+    ("QLearning, q_targ", trailing("QLearning"), lambda env: env.q_best, DISCRETE),
+    (
+        "QLearning, pi_targ",
+        lambda env: td("QLearning")(q_of(env), pi_targ=best_policy(env), **FIT),
+        lambda env: env.q_best,
+        CONTINUOUS,
+    ),
+    ("DoubleQLearning", trailing("DoubleQLearning"), lambda env: env.q_best, DISCRETE),
+    ("DoubleQLearning, q", trailing("DoubleQLearning", select_with="q"), lambda env: env.q_best, DISCRETE),
+    (
+        "SoftQLearning",
+        with_q("SoftQLearning", temperature=TEMPERATURE),
+        lambda env: env.q_soft(TEMPERATURE),
+        DISCRETE,
+    ),
+]
+LESSONS = [
+    pytest.param(make, known, probe, id=f"{name}-{probe.__name__}")
+    for name, make, known, probes in UPDATERS
+    for probe in probes
+]
+
+
+def learn(updater, batch):
+    """Repeat the update; a target network trails behind."""
+    f = updater.v if hasattr(updater, "v") else updater.q
+    f_targ = updater.v_targ if hasattr(updater, "v") else updater.q_targ
+
+    def step():
+        updater.update(batch)
+        if f_targ is not None and f_targ is not f:
+            f_targ.soft_update(f, tau=0.2)
+
+    jax.block_until_ready(jax.tree.leaves(coax.scan(step, length=N_UPDATES, over=(updater,))))
+    return f
+
+
+@pytest.mark.parametrize(("make", "known", "probe"), LESSONS)
+def test_updater_reaches_the_known_values(make, known, probe):
+    env = probe()
+    # A parabola needs more transitions than a table to come as close at the ends of a Box.
+    f = learn(make(env), play(env, n_steps=2_000 if is_discrete(env) else 10_000))
+    np.testing.assert_allclose(values_of(f, env), known(env), atol=0.05)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("probe", [TwoSteps, OnlyTruncated, DistanceAtTheSecondStep])
+def test_values_do_not_depend_on_n(probe, n):
+    env = probe()
+    v = learn(td("SimpleTD")(v_of(env), **FIT), play(env, n_steps=2_000, n=n))
+    np.testing.assert_allclose(values_of(v, env), env.v_uniform, atol=0.05)
+
+
+# --- the probes themselves
+
+
+@pytest.mark.parametrize("probe", DISCRETE + CONTINUOUS)
+def test_known_values_are_what_is_played(probe):
+    # Whole returns from each state, weighted by nothing: averages of about 1000 numbers within [-2.25, 2].
+    env = probe()
+    batch = play(env, n_steps=4_000, n=60)
+    returns = batch.Rn + batch.In * env.v_uniform[batch.S_next]
+    for s, value in enumerate(env.v_uniform):
+        assert np.sum(s == batch.S) > 500
+        np.testing.assert_allclose(returns[s == batch.S].mean(), value, atol=0.05)
+
+
+@pytest.mark.parametrize("probe", DISCRETE + CONTINUOUS)
+def test_known_values_agree_with_each_other(probe):
+    env = probe()
+    where = ~np.isnan(env.best_action)
+    np.testing.assert_allclose(env.q_best.max(axis=-1), env.v_best)
+    np.testing.assert_allclose(env.actions[env.q_best.argmax(axis=-1)][where], env.best_action[where])
+    assert np.all(np.ptp(env.q_best[~where], axis=-1) == 0)
+    if is_discrete(env):
+        np.testing.assert_allclose(env.q_uniform.mean(axis=-1), env.v_uniform)
+        np.testing.assert_allclose(env.q_soft(1e-9), env.q_best, atol=1e-6)
+
+
+@pytest.mark.parametrize("probe", DISCRETE + CONTINUOUS)
+def test_probe_is_an_environment_and_deterministic_given_a_seed(probe):
+    check_env(probe(), skip_render_check=True)
+    assert play(probe(), 50, seed=1) == play(probe(), 50, seed=1)
+    if probe is RewardOfBoth:
+        assert not np.array_equal(play(probe(), 50, seed=1).S, play(probe(), 50, seed=2).S)
+
+
+def test_what_is_played_on_two_steps():
+    # Two steps an episode: (0, 0.9) and then (1, 0), the reward and the bootstrap factor; log(1/2) for each action.
+    batch = play(TwoSteps(), 4)
+    assert batch.S.tolist() == [0, 1, 0, 1]
+    assert batch.Rn.tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(batch.In, [0.9, 0, 0.9, 0])
+    np.testing.assert_allclose(batch.logP, [-0.693147] * 4, rtol=1e-6)
+
+
+def test_what_is_played_until_a_truncation():
+    # Five steps an episode, and none ends it. All next actions are known.
+    batch = play(OnlyTruncated(), 10)
+    assert batch.In.tolist() == [0.5] * 10
+    assert batch.A_next[:9].tolist() == batch.A[1:].tolist()
+    assert not coax.reward_tracing.needs_a_next(batch).any()
