@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from ._rollout import as_rollout, bootstrap, same_shape
+from ..typing import Array
+from ._recursion import backward
+from ._rollout import as_rollout, as_values, bootstrap, module_of
 
 __all__ = ("discounted_returns",)
 
 
-def discounted_returns(rewards: Any, discount: Any, cut: Any, v_next: Any = None) -> jax.Array:
+def discounted_returns(rewards: Any, discount: Any, cut: Any, v_next: Any = None) -> Array:
     r"""Monte-Carlo returns, continued by a value where an episode was truncated or the rollout ends.
 
     .. math::
@@ -44,13 +43,7 @@ def discounted_returns(rewards: Any, discount: Any, cut: Any, v_next: Any = None
     ----------
     Sutton and Barto (2018), section 3.3; Pardo et al. (2018), Time limits in reinforcement learning, section 3.1.
     """
-    rewards, discount, cut = as_rollout("discounted_returns", rewards, discount, cut)
-    tail = jnp.zeros_like(rewards) if v_next is None else jnp.asarray(v_next, rewards.dtype)
-    same_shape("discounted_returns", rewards=rewards, v_next=tail)
-
-    def step(g_next: jax.Array, at_t: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        r, d, ends, v = at_t
-        g = r + bootstrap(d, jnp.where(ends, v, g_next))
-        return g, g
-
-    return jax.lax.scan(step, jnp.zeros_like(rewards[0]), (rewards, discount, cut, tail), reverse=True)[1]
+    rewards, discount, cut = as_rollout("discounted_returns", rewards, discount, cut, v_next)
+    xp = module_of(rewards)
+    (tail,) = as_values("discounted_returns", rewards, v_next=xp.zeros_like(rewards) if v_next is None else v_next)
+    return backward(rewards + bootstrap(xp.where(cut, discount, 0), tail), xp.where(cut, 0, discount))

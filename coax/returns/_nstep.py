@@ -6,9 +6,10 @@ import operator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-from ._rollout import as_rollout, bootstrap, same_shape
+from ..typing import Array
+from ._rollout import as_rollout, as_values, bootstrap, module_of
 
 __all__ = ("NStepWindows", "n_step_returns", "n_step_windows")
 
@@ -27,9 +28,9 @@ class NStepWindows(NamedTuple):
         of that step.
     """
 
-    rn: jax.Array
-    in_: jax.Array
-    last: jax.Array
+    rn: Array
+    in_: Array
+    last: Array
 
 
 def n_step_windows(rewards: Any, discount: Any, cut: Any, n: int) -> NStepWindows:
@@ -74,23 +75,27 @@ def n_step_windows(rewards: Any, discount: Any, cut: Any, n: int) -> NStepWindow
     Sutton and Barto (2018), section 7.1.
     """
     rewards, discount, cut = as_rollout("n_step_windows", rewards, discount, cut)
-    n = _check_n(n)
+    n, xp = _check_n(n), module_of(rewards)
 
     def extend(_: int, windows: NStepWindows) -> NStepWindows:
         # Windows of m + 1 steps: one step here, and then the window of m steps that begins at the next.
-        then = NStepWindows(*(jnp.roll(x, -1, axis=0) for x in windows))
+        then = NStepWindows(*(xp.roll(x, -1, axis=0) for x in windows))
         return NStepWindows(
-            rn=rewards + bootstrap(discount, jnp.where(cut, jnp.zeros_like(rewards), then.rn)),
-            in_=discount * jnp.where(cut, jnp.ones_like(discount), then.in_),
-            last=jnp.where(cut, windows.last, then.last),
+            rn=rewards + bootstrap(discount, xp.where(cut, xp.zeros_like(rewards), then.rn)),
+            in_=discount * xp.where(cut, xp.ones_like(discount), then.in_),
+            last=xp.where(cut, windows.last, then.last),
         )
 
-    now = jnp.arange(len(rewards), dtype=jnp.int32).reshape(-1, *(1,) * (rewards.ndim - 1))
-    one = NStepWindows(rewards, discount, jnp.broadcast_to(now, rewards.shape))
-    return jax.lax.fori_loop(1, min(n, len(rewards)), extend, one)
+    now = xp.arange(len(rewards), dtype=xp.int32).reshape(-1, *(1,) * (rewards.ndim - 1))
+    windows, count = NStepWindows(rewards, discount, xp.broadcast_to(now, rewards.shape)), min(n, len(rewards))
+    if xp is not np:
+        return jax.lax.fori_loop(1, count, extend, windows)
+    for i in range(1, count):
+        windows = extend(i, windows)
+    return windows
 
 
-def n_step_returns(rewards: Any, discount: Any, cut: Any, v_next: Any, n: int) -> jax.Array:
+def n_step_returns(rewards: Any, discount: Any, cut: Any, v_next: Any, n: int) -> Array:
     """n-step returns: rewards of up to n steps, then the value where the window ends.
 
     Parameters
@@ -121,10 +126,10 @@ def n_step_returns(rewards: Any, discount: Any, cut: Any, v_next: Any, n: int) -
     ----------
     Sutton and Barto (2018), equation 7.1.
     """
-    rn, in_, last = n_step_windows(rewards, discount, cut, n)
-    v_next = jnp.asarray(v_next, rn.dtype)
-    same_shape("n_step_returns", rewards=rn, v_next=v_next)
-    return rn + bootstrap(in_, jnp.take_along_axis(v_next, last, axis=0))
+    xp = module_of(rewards, discount, cut, v_next)
+    rn, in_, last = n_step_windows(xp.asarray(rewards), discount, cut, n)
+    (v_next,) = as_values("n_step_returns", rn, v_next=v_next)
+    return rn + bootstrap(in_, xp.take_along_axis(v_next, last, axis=0))
 
 
 def _check_n(n: Any) -> int:
