@@ -1,12 +1,14 @@
 """Transitions: what they hold, and how they are traced from a stream of steps."""
 
 from ._batches import check_batch, concatenate, needs_a_next, require_a_next
+from ._lambdareturn import LambdaReturn
 from ._montecarlo import MonteCarlo
 from ._nstep import NStep
 from ._random_batch import get_transition_batch
 from ._transition_batch import TransitionBatch
 
 __all__ = (
+    "LambdaReturn",
     "MonteCarlo",
     "NStep",
     "TransitionBatch",

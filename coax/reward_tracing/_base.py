@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Self
+import itertools
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -14,9 +15,17 @@ from ._scalars import as_flag, as_float, as_number
 from ._steps import NOTHING, Next, Step, check_arrays, steps_from_arrays, steps_to_arrays
 from ._transition_batch import MISSING_S_NEXT, TransitionBatch
 
-__all__ = ("RUNNING", "TERMINATED", "TRUNCATED", "BaseRewardTracer")
+__all__ = ("RUNNING", "TERMINATED", "TRUNCATED", "BaseRewardTracer", "Traced")
 
 RUNNING, TERMINATED, TRUNCATED = range(3)
+
+
+class Traced(NamedTuple):
+    """What a tracer works out for several steps at once, to be popped one by one."""
+
+    rn: float
+    adv: float
+    v: float
 
 
 class BaseRewardTracer(HostStateful):
@@ -34,6 +43,7 @@ class BaseRewardTracer(HostStateful):
     _end: int  # how the episode of the cached steps ended, if it did
     _popped: int  # how many of the cached steps are popped already, counted from the end
     _partial: float  # the return from the last of them that was popped
+    _traced: list[Traced]  # what is worked out already, of the first steps
 
     @abc.abstractmethod
     def __bool__(self) -> bool:
@@ -126,7 +136,7 @@ class BaseRewardTracer(HostStateful):
     # --- for subclasses
 
     def _clear(self) -> None:
-        self._steps, self._end, self._popped, self._partial = [], RUNNING, 0, 0.0
+        self._steps, self._end, self._popped, self._partial, self._traced = [], RUNNING, 0, 0.0, []
 
     def _final(self, window_start: Step) -> tuple[bool, Any, Any, float]:
         """How the episode went on after its last step: whether it did, S_next, A_next, logP_next.
@@ -152,10 +162,10 @@ class BaseRewardTracer(HostStateful):
 
     def init(self, key: Any) -> Any:
         """The state of an empty tracer. The key is not used."""
-        return _state([], RUNNING, 0, 0.0)
+        return _state([], RUNNING, 0, 0.0, [])
 
     def _snapshot(self) -> Any:
-        return _state(self._steps, self._end, self._popped, self._partial)
+        return _state(self._steps, self._end, self._popped, self._partial, self._traced)
 
     def _restore(self, new: Any) -> None:
         where = f"{type(self).__name__}.state"
@@ -164,27 +174,29 @@ class BaseRewardTracer(HostStateful):
             got = sorted(new) if isinstance(new, dict) else type(new).__name__
             raise TypeError(f"{where}: expected a dict of {sorted(fresh)}, got {got}. {_FIX_STATE}")
         new = jax.tree.map(np.asarray, new)
-        fault = _wrong_kind(fresh, new) or check_arrays(steps_to_arrays(self._steps), new)
+        fault = _wrong_kind(fresh, new) or check_arrays(steps_to_arrays(self._steps), new) or _wrong_shape(new)
         if fault:
             raise TypeError(f"{where}{fault}. {_FIX_STATE}")
         self._steps, self._partial = steps_from_arrays(new), float(new["partial"])
         self._end, self._popped = int(new["end"]), int(new["popped"])
+        self._traced = list(itertools.starmap(Traced, new["traced"].tolist()))
 
     def __copy__(self) -> Self:
         new = super().__copy__()
-        new._steps = list(self._steps)
+        new._steps, new._traced = list(self._steps), list(self._traced)
         return new
 
 
 _FIX_STATE = "Fix: give the state of a tracer of the same kind, for the same environment."
 
 
-def _state(steps: list[Step], end: int, popped: int, partial: float) -> dict[str, Any]:
+def _state(steps: list[Step], end: int, popped: int, partial: float, traced: list[Traced]) -> dict[str, Any]:
     return {
         **steps_to_arrays(steps),
         "end": np.array(end, np.int32),
         "popped": np.array(popped, np.int32),
         "partial": np.array(partial, np.float64),
+        "traced": np.array(traced, np.float64).reshape(-1, len(Traced._fields)),
     }
 
 
@@ -193,6 +205,13 @@ def _wrong_kind(fresh: dict[str, Any], new: dict[str, Any]) -> str | None:
         if old is not None and _kind(new[name]) != _kind(old):
             return f"[{name!r}]: expected {_kind(old)}, got {_kind(new[name])}"
     return None
+
+
+def _wrong_shape(new: dict[str, Any]) -> str | None:
+    (rows, columns), most = new["traced"].shape, len(new["r"])
+    if columns == len(Traced._fields) and rows <= most:
+        return None
+    return f"['traced']: expected at most {most} rows of {', '.join(Traced._fields)}, got {[rows, columns]}"
 
 
 def _kind(x: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ("FIX_GAMMA", "as_flag", "as_float", "as_gamma", "as_n", "as_number")
+__all__ = ("FIX_GAMMA", "as_flag", "as_float", "as_gamma", "as_lambda", "as_n", "as_number")
 
 
 FIX_GAMMA = "Fix: pass for instance gamma=0.99."
@@ -80,10 +80,25 @@ def as_gamma(x: Any) -> float:
     TypeError, ValueError
         If it is not a number, or not in [0, 1].
     """
-    gamma = as_float("gamma", x, fix=FIX_GAMMA)
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma: expected a number in [0, 1], got {x!r}. {FIX_GAMMA}")
-    return gamma
+    return _as_share("gamma", x, FIX_GAMMA)
+
+
+def as_lambda(x: Any) -> float:
+    """The lambda of lambda-returns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a number, or not in [0, 1].
+    """
+    return _as_share("lambda_", x, "Fix: pass for instance lambda_=0.95.")
+
+
+def _as_share(name: str, x: Any, fix: str) -> float:
+    share = as_float(name, x, fix=fix)
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name}: expected a number in [0, 1], got {x!r}. {fix}")
+    return share
 
 
 def as_n(x: Any) -> int:
