@@ -8,7 +8,12 @@ import pytest
 
 import coax
 
-FREE = ("coax._stateful", "coax._updater._rule", "coax._updater._shell", "coax.typing")  # protocols and roles do not count
+FREE = (
+    "coax._stateful",
+    "coax._updater._rule",
+    "coax._updater._shell",
+    "coax.typing",
+)  # protocols and roles do not count
 LIMIT = 2
 
 

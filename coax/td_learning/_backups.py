@@ -145,7 +145,7 @@ class Reduce(NamedTuple):
     ----------
     how : {'min', 'mean', 'truncate'}
     subset : int or None
-        How many of the networks, drawn anew each time, are looked at; None for all.
+        How many of the networks are looked at, drawn anew each time; None for all.
     drop : int
         With 'truncate': how many of the highest quantiles are left out, for each network.
     """
@@ -154,12 +154,17 @@ class Reduce(NamedTuple):
     subset: int | None = None
     drop: int = 0
 
+    def drawn(self, nets: Nets, outcomes: Any) -> Any:
+        """Of outcomes [M, ...] of all networks, those of the networks that are looked at."""
+        if self.subset is None:
+            return outcomes
+        m = jax.tree.leaves(outcomes)[0].shape[0]
+        index = jax.random.choice(jax.random.fold_in(nets.key, 1), m, (self.subset,), replace=False)
+        return jax.tree.map(lambda x: x[index], outcomes)
+
     def __call__(self, nets: Nets, outcomes: Any) -> Any:
-        """Of outcomes [M, B, ...]."""
-        if self.subset is not None:
-            m = jax.tree.leaves(outcomes)[0].shape[0]
-            index = jax.random.choice(jax.random.fold_in(nets.key, 1), m, (self.subset,), replace=False)
-            outcomes = jax.tree.map(lambda x: x[index], outcomes)
+        """Of outcomes [M, N, B, ...]."""
+        outcomes = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outcomes)
         if self.how == "min":
             return nets.head.lowest(outcomes)
         m = jax.tree.leaves(outcomes)[0].shape[0]
@@ -182,17 +187,22 @@ def policy_backup(nets: Nets, batch: Batch, choose: Choose) -> Any:
 def several_policies_backup(nets: Nets, batch: Batch, choose: Choose, reduce: Reduce) -> Any:
     """The next actions of all policies, valued by all target networks, and what is made of these values."""
     outcomes = [
-        stacked(targ.outcome(batch.S_next, A), targ) for targ in nets.targs for A in _actions(nets, batch, choose, targ)
+        jax.tree.map(
+            lambda *xs: jnp.stack(xs, axis=1),
+            *(stacked(targ.outcome(batch.S_next, A), targ) for A in _actions(nets, batch, choose, targ)),
+        )
+        for targ in nets.targs
     ]
-    return reduce(nets, _concatenated(outcomes))
+    return reduce(nets, reduce.drawn(nets, _concatenated(outcomes)))
 
 
 def several_greedy_backup(nets: Nets, batch: Batch, reduce: Reduce) -> Any:
     """The actions that the target networks like best, valued by all of them, and what is made of these values."""
     outcomes = _concatenated([stacked(targ.outcomes(batch.S_next), targ) for targ in nets.targs])
+    outcomes = reduce.drawn(nets, outcomes)
     best = best_action(nets.head.value(outcomes), nets.main.allowed(batch.S_next))  # i32[M, B]
     pairs = jax.vmap(lambda index: jax.vmap(lambda outs: pick(outs, index))(outcomes))(best)
-    return reduce(nets, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), pairs))
+    return reduce(nets, pairs)
 
 
 def _actions(nets: Nets, batch: Batch, choose: Choose, targ: Any) -> Iterator[Any]:

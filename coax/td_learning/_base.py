@@ -66,6 +66,7 @@ class TDLearning(Updater):
     _uses: tuple[str, ...] = ("S", "A", "Rn", "In", "S_next")
     _reports_targ = False
     _members: int | None = None
+    _clips_change = False
 
     loss_function = Fixed(
         "_loss_function", "The loss, ``loss_function(y_true, y_pred, w=None) -> f32[]``: compiled in."
@@ -122,6 +123,7 @@ class TDLearning(Updater):
             regularizer=plan(self._policy_regularizer),
             loss_function=self._loss_function,
             members=self._members,
+            clips_change=self._clips_change,
             reports_targ=self._reports_targ,
         )
         return TDRule.shared(core, parts)
@@ -210,7 +212,7 @@ class TDLearning(Updater):
             # nothing is bootstrapped from a terminal state, where there may be nothing left to do
             rows = (np.asarray(live) != 0) & (tb.In != 0)
             self._mask.check_values(found["S_next"], self._main.action_space, rows=rows)
-        if self._policy_regularizer is not None:
+        if self._policy_regularizer is not None or self._clips_change:
             found["extra_info"] = tb.extra_info
 
     def _require_a_next(self, tb: TransitionBatch, live: Any) -> None:

@@ -84,8 +84,8 @@ class Several:
                 f"{name}: expected at least {at_least} values to choose from, got {networks} q-functions"
                 f"{'' if discrete else f' and {len(pis)} policies'}. Fix: pass more, or an ensemble of them."
             )
-        if reduce.subset is not None and not 1 <= reduce.subset <= count:
-            raise ValueError(f"subset: expected a number from 1 to {count}, got {reduce.subset!r}. Fix: draw fewer.")
+        if reduce.subset is not None and not 1 <= reduce.subset <= networks:
+            raise ValueError(f"subset: expected an int from 1 to {networks}, got {reduce.subset!r}. Fix: draw fewer.")
         self._draws = (sampled and not discrete) or smooth is not None or reduce.subset is not None
         self._members = getattr(q, "members", None)
         if discrete:
@@ -119,7 +119,7 @@ class ClippedDoubleQLearning(Several, TDLearning):
     reduction : {'min', 'mean'}, optional
         What is made of the values: of laws 'min' takes the one with the lowest expectation, 'mean' mixes them.
     subset : int, optional
-        Look at so many of the values only, drawn anew at each update, as REDQ does. Default: all.
+        Look at so many of the target networks only, drawn anew at each update, as REDQ does. Default: all.
     target_noise, target_noise_clip : float, optional
         Standard deviation of normal noise on the next action, and where the noise is cut off; both in units of half
         the width of the Box. TD3 has 0.2 and 0.5. Given at construction, they may be set at any time. Default: none.

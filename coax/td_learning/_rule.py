@@ -31,6 +31,8 @@ class Parts(NamedTuple):
     loss_function : callable
     members : int or None
         How many functions learn at once, if it is an ensemble.
+    clips_change : bool
+        Whether a value that moved far from the old one in ``extra_info['V']`` gets no better for it.
     reports_targ : bool
         Whether the metrics hold the TD error of what the target looks at.
     """
@@ -42,6 +44,7 @@ class Parts(NamedTuple):
     regularizer: Plan | None
     loss_function: Callable
     members: int | None
+    clips_change: bool
     reports_targ: bool
 
 
@@ -82,7 +85,10 @@ class TDRule(GradientRule):
 
         def cost(params: Any) -> tuple[jax.Array, tuple]:
             out, function_state = self.predict(params, states, batch, weights, key, batch.A)
-            loss = self._each_member(lambda out: self._compare(target, out, weights.w), out).sum()
+            if self.parts.clips_change:
+                loss = self._clipped(states, target, out, batch, weights)
+            else:
+                loss = self._each_member(lambda out: self._compare(target, out, weights.w), out).sum()
             return loss * weights.share, (function_state, out)
 
         def finish(out: Any) -> tuple[dict[str, jax.Array], jax.Array]:
@@ -98,6 +104,13 @@ class TDRule(GradientRule):
 
     def _compare(self, target: Any, out: Any, w: Any) -> jax.Array:
         return self.parts.head.loss(self.core.main.rule, self.parts.loss_function, target, out, w)
+
+    def _clipped(self, states: list, target: jax.Array, y: jax.Array, batch: Batch, weights: Weights) -> jax.Array:
+        """The larger of the losses of a value and of the same kept near the old one, mean over the batch."""
+        c = states[self.core.own]["clip_change"]
+        old = self.core.main.rule.value_transform.transform_func(batch.extra_info["V"])
+        each = jax.vmap(lambda goal, y: self._compare(goal[None], y[None], None))
+        return jnp.mean(weights.w * jnp.maximum(each(target, y), each(target, old + jnp.clip(y - old, -c, c))))
 
     def _each_member(self, func: Callable, out: Any) -> jax.Array:
         return func(out) if self.parts.members is None else jax.vmap(func)(out)
