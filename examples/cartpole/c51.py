@@ -1,0 +1,74 @@
+"""C51 on CartPole: the distribution of the return in bins (Bellemare, Dabney and Munos, 2017)."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import jax
+import optax
+
+import coax
+
+# --- settings
+STEPS = int(os.environ.get("COAX_STEPS", 50_000))
+SEED = int(os.environ.get("SEED", 13))
+GAMMA = 0.99
+BATCH_SIZE = 128
+LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
+SYNC_EVERY = 500
+NUM_BINS = 51
+VALUE_RANGE = (0.0, 100.0)  # of the return: at most 1 / (1 - GAMMA)
+
+# --- environment: a reward of 1 for each step that the pole stays up, at most 500 of them
+env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"))
+
+
+# --- functions
+def func(S, is_training):
+    """Logits of the bins, for each action."""
+    hidden = hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu])(S)
+    logits = hk.Linear(env.action_space.n * NUM_BINS)(hidden)
+    return {"logits": logits.reshape(-1, env.action_space.n, NUM_BINS)}
+
+
+q = coax.StochasticQ(func, env, value_range=VALUE_RANGE, num_bins=NUM_BINS, random_seed=SEED)
+q_targ = q.copy()
+pi = coax.EpsilonGreedy(q, epsilon=1.0)  # greedy with respect to the expectation
+epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.05))
+
+# --- updaters
+tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=50_000, random_seed=SEED)
+learning_rate = optax.linear_schedule(5e-4, 0, STEPS)  # slower and slower, so that the end is stable
+qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate))
+
+# --- loop
+s, info = env.reset(seed=SEED)
+while env.T < STEPS:
+    pi.epsilon = epsilon(env.T)
+    a = pi(s)
+    s_next, r, terminated, truncated, info = env.step(a)
+
+    # Only where the pole fell is there no future to value; where time ran out there is one, in s_next.
+    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+    while tracer:
+        buffer.add(tracer.pop())
+
+    if len(buffer) >= LEARNING_STARTS:
+        metrics = qlearning.update(buffer.sample(BATCH_SIZE))
+        env.record_metrics(metrics)
+    if env.T % SYNC_EVERY == 0:
+        q_targ.soft_update(q, tau=1.0)
+
+    s = s_next
+    if terminated or truncated:
+        s, info = env.reset()
+
+# --- result: the greedy policy in an environment of its own
+test_env = gymnasium.make("CartPole-v1")
+s, info = test_env.reset(seed=SEED)
+steps, terminated, truncated = 0, False, False
+while not (terminated or truncated):
+    s, r, terminated, truncated, info = test_env.step(pi.mode(s))
+    steps += 1
+print(f"The pole stays up for {steps} of 500 steps.")
