@@ -1,0 +1,69 @@
+"""Sarsa on a frozen lake, with the distribution of the return in place of its expectation."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import coax
+
+# --- settings
+STEPS = int(os.environ.get("COAX_STEPS", 2_500))
+SEED = int(os.environ.get("SEED", 13))
+GAMMA = 0.9
+NUM_BINS = 20  # of returns from 0 to 1
+
+# --- environment: 16 states, 4 actions, reward 1 at the goal and 0 elsewhere, at most 20 steps an episode
+env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLakeNonSlippery-v0"))
+
+
+# --- functions
+def func(S, is_training):
+    """Logits of the bins, for each action: a table, as S is one-hot. At first all are sure of the highest return."""
+    table = hk.Linear(env.action_space.n * NUM_BINS, with_bias=False, w_init=jnp.zeros)(S)
+    return {"logits": table.reshape(-1, env.action_space.n, NUM_BINS) + 8.0 * jax.nn.one_hot(NUM_BINS - 1, NUM_BINS)}
+
+
+q = coax.StochasticQ(func, env, value_range=(0, 1), num_bins=NUM_BINS, random_seed=SEED)
+pi = coax.EpsilonGreedy(q, epsilon=0.1)
+
+# --- updaters
+tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
+sarsa = coax.td_learning.Sarsa(q, optimizer=optax.adam(0.5))
+
+# --- loop
+s, info = env.reset(seed=SEED)
+a = pi(s)
+while env.T < STEPS:
+    pi.epsilon = 0.1 * (1 - env.T / STEPS)  # the values are those of a policy that explores: let it end up greedy
+    s_next, r, terminated, truncated, info = env.step(a)
+    a_next = pi(s_next)
+
+    # The next action is known before it is taken. Where time ran out it never is taken, and still has a value.
+    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next, a_next=a_next)
+    while tracer:
+        metrics = sarsa.update(tracer.pop())
+        env.record_metrics(metrics)
+
+    s, a = s_next, a_next
+    if terminated or truncated:
+        s, info = env.reset()
+        a = pi(s)
+
+# --- result: the greedy policy, drawn on the map
+arrows = np.array(list("←↓→↑"))[q.mean(np.arange(16)).argmax(axis=-1)].reshape(4, 4)
+lake = env.unwrapped.desc.astype(str)
+print("\nThe greedy policy:", *map("".join, np.where(np.isin(lake, ["H", "G"]), lake, arrows)), sep="\n")
+
+wins, greedy_env = 0, gymnasium.make("FrozenLakeNonSlippery-v0")
+for _ in range(10):
+    s, info = greedy_env.reset()
+    terminated = truncated = False
+    while not (terminated or truncated):
+        s, r, terminated, truncated, info = greedy_env.step(pi.mode(s))
+    wins += r == 1
+print(f"It reaches the goal in {wins} of 10 episodes.")
