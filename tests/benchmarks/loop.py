@@ -22,6 +22,7 @@ import coax.wrappers
 from coax.reward_tracing import TransitionBatch
 
 from . import by_hand
+from .sac import sac_step
 from .steps import GAMMA, RATE, cartpole, dqn_step, frozen_lake_step, params_by_hand
 from .stochastic import box_policy, discrete_policy, mean_of_bins
 from .timing import as_table, compare, compare_processes, machine
@@ -161,6 +162,8 @@ STEPS = (
     ("CartPole DQN, whole step", dqn_step, 1.3),
     ("the same with coax.jit over update and soft_update", lambda: dqn_step(fused=True), 1.3),
     ("the same; by hand with donation", lambda: dqn_step(fused=True, donate=True), None),
+    ("SAC on Pendulum, all updates one by one", lambda: sac_step(fused=False), None),
+    ("the same with coax.jit", lambda: sac_step(fused=True), 1.3),
 )
 START = ("tests.benchmarks.start_coax", "tests.benchmarks.start_by_hand")
 
