@@ -1,0 +1,161 @@
+"""What the example programs reach: train several seeds of each, evaluate, and compare with a gate.
+
+``python -m tests.benchmarks.learning`` lists the names, ``... learning dqn`` trains one, ``... learning all`` all of
+them. ``--write`` puts the results into ``doc/benchmarks_learning.rst``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import pathlib
+import re
+import runpy
+import sys
+import time
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = ROOT / "doc" / "benchmarks_learning.rst"
+MARK = ".. the table is written by the command above\n"
+HEAD = ("name", "environment", "steps", "returns", "mean", "iqm", "gate", "seconds")
+N_EPISODES = 20
+N_PROCESSES = 2
+
+
+class Row(NamedTuple):
+    """One algorithm on one environment: a script, and the mean return that it is to reach."""
+
+    name: str
+    script: str  # below examples/; it leaves `pi` and `env` behind
+    steps: int
+    gate: float
+    seeds: int = 5
+
+
+ROWS = [
+    Row("dqn", "cartpole/dqn.py", 50_000, 475),
+]
+
+
+class Result(NamedTuple):
+    """What one seed reached: the mean return of the mode of the policy, and how long it trained."""
+
+    env_id: str
+    episodes: list[float]
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.episodes))
+
+
+def train(script, steps, seed):
+    """Run a script in this process, which is spoilt for others: settings are read when jax is imported."""
+    one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    os.environ.update(COAX_STEPS=str(steps), SEED=str(seed), JAX_PLATFORMS="cpu", XLA_FLAGS=one_thread)
+    start = time.perf_counter()
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        program = runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
+    seconds = time.perf_counter() - start
+    env_id = program["env"].unwrapped.spec.id
+    return Result(env_id, evaluate(program["pi"], gymnasium.make(env_id), 10_000 + seed), seconds)
+
+
+def evaluate(pi, env, seed):
+    """Returns of the mode of a policy, one for each episode."""
+    out = []
+    for i in range(N_EPISODES):
+        s, _ = env.reset(seed=seed if i == 0 else None)
+        out.append(0.0)
+        over = False
+        while not over:
+            s, r, terminated, truncated, _ = env.step(pi.mode(s))
+            out[-1] += float(r)
+            over = terminated or truncated
+    return out
+
+
+def interquartile_mean(xs):
+    """The mean without the lowest and the highest quarter, rounded down."""
+    xs = np.sort(xs)
+    cut = len(xs) // 4
+    return float(np.mean(xs[cut : len(xs) - cut]))
+
+
+def measure(row, n_seeds):
+    """Train the seeds, in fresh processes two at a time; print each as it is done.
+
+    Returns
+    -------
+    tuple of str
+        The cells of a line of the table.
+    """
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(N_PROCESSES, mp_context=context, max_tasks_per_child=1) as pool:
+        jobs = {pool.submit(train, row.script, row.steps, seed): seed for seed in range(n_seeds)}
+        results = {}
+        for job in concurrent.futures.as_completed(jobs):
+            seed, result = jobs[job], job.result()
+            results[seed] = result
+            low = min(result.episodes)
+            print(f"{row.name} seed {seed}: {result.mean:.1f} (lowest {low:.1f}) in {result.seconds:.0f} s", flush=True)
+    means = [results[seed].mean for seed in sorted(results)]
+    mean, iqm = float(np.mean(means)), interquartile_mean(means)
+    seconds = float(np.mean([result.seconds for result in results.values()]))
+    verdict = "reached" if mean >= row.gate else "MISSED"
+    print(f"{row.name}: mean {mean:.1f}, interquartile mean {iqm:.1f}; gate {row.gate:g} {verdict}", flush=True)
+    numbers = (f"{mean:.1f}", f"{iqm:.1f}", f"{row.gate:g}", f"{seconds:.0f}")
+    return (row.name, results[0].env_id, f"{row.steps:,}", " ".join(f"{x:.0f}" for x in means), *numbers)
+
+
+# --- the page
+
+
+def table(lines):
+    """Cells as a table of reStructuredText."""
+    widths = [max(map(len, column)) for column in zip(HEAD, *lines, strict=True)]
+    rule = "  ".join("=" * width for width in widths)
+    body = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in (HEAD, *lines)]
+    return "\n".join([rule, body[0], rule, *body[1:], rule]) + "\n"
+
+
+def lines_of(page):
+    """The cells of the table on a page, by name."""
+    found = [tuple(re.split(r"\s{2,}", line.strip())) for line in page.partition(MARK)[2].splitlines()]
+    return {cells[0]: cells for cells in found if len(cells) == len(HEAD) and cells != HEAD and cells[0].strip("=")}
+
+
+def write(lines):
+    """Put new lines into the table of the page; those of other names stay."""
+    page = PAGE.read_text()
+    known = {**lines_of(page), **{cells[0]: cells for cells in lines}}
+    order = [row.name for row in ROWS if row.name in known]
+    PAGE.write_text(page.partition(MARK)[0] + MARK + "\n" + table([known[name] for name in order]))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.learning", description=__doc__.split("\n")[0])
+    names = [row.name for row in ROWS]
+    parser.add_argument("name", nargs="?", choices=[*names, "all"])
+    parser.add_argument("--seeds", type=int, help="how many (by default what the row says)")
+    parser.add_argument("--write", action="store_true", help="put the results into doc/benchmarks_learning.rst")
+    chosen = parser.parse_args(arguments)
+    if chosen.name is None:
+        print("\n".join(names))
+        return 0
+    rows = [row for row in ROWS if chosen.name in (row.name, "all")]
+    lines = [measure(row, chosen.seeds or row.seeds) for row in rows]
+    if chosen.write:
+        write(lines)
+    return 0 if all(float(cells[HEAD.index("mean")]) >= row.gate for row, cells in zip(rows, lines, strict=True)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
