@@ -1,4 +1,4 @@
-"""A whole step of SAC on Pendulum: two critics, the actor, the temperature, and the target networks; coax and by hand."""
+"""A whole step of SAC on Pendulum, with coax and by hand: critics, actor, temperature and target networks."""
 
 from __future__ import annotations
 

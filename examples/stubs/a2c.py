@@ -1,0 +1,44 @@
+"""A2C. The skeleton: put in an environment and functions of your own."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import optax
+
+import coax
+
+STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+env = gymnasium.make("CartPole-v1")  # your environment
+
+
+def func_pi(S, is_training):
+    """Your network: logits of the actions, f32[B, A]."""
+    return {"logits": hk.Linear(env.action_space.n)(S)}
+
+
+def func_v(S, is_training):
+    """Your network: a value, f32[B]."""
+    return hk.Linear(1)(S).ravel()
+
+
+pi = coax.Policy(func_pi, env)
+v = coax.V(func_v, env)
+tracer = coax.reward_tracing.LambdaReturn(n=32, gamma=0.99, lambda_=0.95, v=v)
+vanilla_pg = coax.policy_objectives.VanillaPG(pi, optimizer=optax.adam(0.001))
+simple_td = coax.td_learning.SimpleTD(v, optimizer=optax.adam(0.001))
+
+s, info = env.reset()
+for _ in range(STEPS):
+    a = pi(s)
+    s_next, r, terminated, truncated, info = env.step(a)
+
+    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+    if tracer:
+        batch = tracer.flush()
+        simple_td.update(batch)
+        vanilla_pg.update(batch)
+
+    s = s_next
+    if terminated or truncated:
+        s, info = env.reset()

@@ -1,0 +1,56 @@
+"""DDPG. The skeleton: put in an environment and functions of your own."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import coax
+
+STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+env = gymnasium.make("Pendulum-v1")  # your environment
+
+
+def func_pi(S, is_training):
+    """Your network: mean and log-variance of the action, f32[B, ...]."""
+    mu, logvar = jnp.split(hk.Linear(2 * env.action_space.shape[0])(S), 2, axis=-1)
+    return {"mu": mu, "logvar": logvar}
+
+
+def func_q(S, A, is_training):
+    """Your network: a value, f32[B]."""
+    return hk.Linear(1)(jnp.concatenate([S, A], axis=-1)).ravel()
+
+
+pi = coax.Policy(func_pi, env)
+q = coax.Q(func_q, env)
+pi_targ, q_targ = pi.copy(), q.copy()
+tracer = coax.reward_tracing.NStep(n=1, gamma=0.99)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000)
+qlearning = coax.td_learning.QLearning(q, pi_targ, q_targ, optimizer=optax.adam(0.001))
+deterministic_pg = coax.policy_objectives.DeterministicPG(pi, q, optimizer=optax.adam(0.001))
+rng = np.random.default_rng()
+low, high = env.action_space.low, env.action_space.high
+
+s, info = env.reset()
+for _ in range(STEPS):
+    a = np.clip(pi.mode(s) + rng.normal(scale=0.1, size=env.action_space.shape), low, high).astype(np.float32)
+    s_next, r, terminated, truncated, info = env.step(a)
+
+    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+    while tracer:
+        buffer.add(tracer.pop())
+
+    if len(buffer) >= 100:
+        batch = buffer.sample(batch_size=128)
+        qlearning.update(batch)
+        deterministic_pg.update(batch)
+        q_targ.soft_update(q, tau=0.005)
+        pi_targ.soft_update(pi, tau=0.005)
+
+    s = s_next
+    if terminated or truncated:
+        s, info = env.reset()

@@ -1,0 +1,36 @@
+"""REINFORCE. The skeleton: put in an environment and functions of your own."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import optax
+
+import coax
+
+STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+env = gymnasium.make("CartPole-v1")  # your environment
+
+
+def func_pi(S, is_training):
+    """Your network: logits of the actions, f32[B, A]."""
+    return {"logits": hk.Linear(env.action_space.n)(S)}
+
+
+pi = coax.Policy(func_pi, env)
+tracer = coax.reward_tracing.MonteCarlo(gamma=0.99)
+vanilla_pg = coax.policy_objectives.VanillaPG(pi, optimizer=optax.adam(0.001))
+
+s, info = env.reset()
+for _ in range(STEPS):
+    a = pi(s)
+    s_next, r, terminated, truncated, info = env.step(a)
+
+    tracer.add(s, a, r, terminated or truncated)
+    if tracer:
+        batch = tracer.flush()
+        vanilla_pg.update(batch, Adv=batch.Rn)
+
+    s = s_next
+    if terminated or truncated:
+        s, info = env.reset()

@@ -1,0 +1,38 @@
+"""Sarsa. The skeleton: put in an environment and functions of your own."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import optax
+
+import coax
+
+STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+env = gymnasium.make("CartPole-v1")  # your environment
+
+
+def func(S, is_training):
+    """Your network: a value for each action, f32[B, A]."""
+    return hk.Linear(env.action_space.n)(S)
+
+
+q = coax.Q(func, env)
+pi = coax.EpsilonGreedy(q, epsilon=0.1)
+tracer = coax.reward_tracing.NStep(n=1, gamma=0.9)
+sarsa = coax.td_learning.Sarsa(q, optimizer=optax.adam(0.001))
+
+s, info = env.reset()
+a = pi(s)
+for _ in range(STEPS):
+    s_next, r, terminated, truncated, info = env.step(a)
+    a_next = pi(s_next)
+
+    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next, a_next=a_next)
+    while tracer:
+        sarsa.update(tracer.pop())
+
+    s, a = s_next, a_next
+    if terminated or truncated:
+        s, info = env.reset()
+        a = pi(s)
