@@ -10,9 +10,27 @@ import jax.numpy as jnp
 
 from .._entries import Number
 from .._stateful import Stateful
+from ..approximators import prepare
 from ..typing import AbstractPolicy, AbstractStochastic
+from ._learned_temperature import LearnedTemperature
 
-__all__ = ("Regularizer", "check_regularizer")
+__all__ = ("Regularizer", "check_regularizer", "mean_of_live")
+
+
+class Coefficient(Number):
+    """Descriptor of ``beta``: a number that a user may set, or what a learned temperature is at present."""
+
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        learned = None if obj is None else obj._learned
+        return super().__get__(obj, owner) if learned is None else learned.value
+
+    def __set__(self, obj: Any, value: Any) -> None:
+        if obj._learned is not None:
+            raise AttributeError(
+                f"{type(obj).__name__}.{self._name} is learned, so it cannot be set. Fix: set the value of the "
+                f"LearnedTemperature it was made with, or make a regularizer with a number, {self._name}={value!r}."
+            )
+        super().__set__(obj, value)
 
 
 class Regularizer(Stateful):
@@ -25,10 +43,10 @@ class Regularizer(Stateful):
     Parameters
     ----------
     f : function with distribution parameters
-        A policy, or another stochastic function of the state.
+        A policy, or another stochastic function of the state, or of state and action.
     **hyperparams : float
         The numbers that a user may set. They are the state. Any but ``beta`` is declared in the class, as
-        ``alpha = coax.Number()``.
+        ``alpha = coax.Number()``. In place of a number, ``beta`` may be a :class:`LearnedTemperature`.
 
     Raises
     ------
@@ -46,9 +64,11 @@ class Regularizer(Stateful):
     ...         return {"Entropy/entropy": self.f.proba_dist.entropy(dist_params).mean()}
     """
 
-    beta = Number()
+    _learned: LearnedTemperature | None = None  # what beta is, if it is not a number of one's own
 
-    def __init__(self, f: Any, **hyperparams: float):
+    beta = Coefficient()
+
+    def __init__(self, f: Any, **hyperparams: Any):
         if not isinstance(f, AbstractPolicy | AbstractStochastic):
             raise TypeError(
                 f"{type(self).__name__}: expected a function with distribution parameters, got {type(f).__name__}. "
@@ -61,6 +81,8 @@ class Regularizer(Stateful):
                     f"effect. Fix: write {name} = coax.Number() into its body."
                 )
         self._f: Any = f
+        if isinstance(hyperparams.get("beta"), LearnedTemperature):
+            self._learned = hyperparams.pop("beta")
         owner = type(self)
         self._write({name: getattr(owner, name).leaf(value, owner.__name__) for name, value in hyperparams.items()})
 
@@ -71,13 +93,16 @@ class Regularizer(Stateful):
 
     @property
     def children(self) -> tuple[Stateful, ...]:
-        """The function."""
-        return (self._f,)
+        """The function, and the learned temperature if there is one."""
+        return (self._f,) if self._learned is None else (self._f, self._learned)
 
     @property
     def hyperparams(self) -> dict[str, Any]:
-        """The settable numbers, as they are passed to :meth:`function`."""
-        return dict(self._peek())
+        """What :meth:`function` is given besides distribution parameters, at present: scalars f32[], and arrays."""
+        return self._with_learned(self._peek(), None if self._learned is None else self._learned.leaf)
+
+    def _with_learned(self, state: dict[str, Any], learned: Any) -> dict[str, Any]:
+        return dict(state) if learned is None else {"beta": learned, **state}
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """The present numbers."""
@@ -94,10 +119,31 @@ class Regularizer(Stateful):
     def batch_eval(
         self, params: Any, hyperparams: dict[str, Any], state: Any, rng: jax.Array, transition_batch: Any
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The term per row f32[B] at ``transition_batch.S`` and what to report, as a pure function."""
-        S = self._f.observation_preprocessor(rng, transition_batch.S)
-        dist_params, _ = self._f.function(params, state, rng, S, False)
+        """The term per row f32[B] where the transitions start, and what to report, as a pure function.
+
+        Parameters
+        ----------
+        params, state : pytrees
+            The parameters and the function state of :attr:`f`.
+        hyperparams : dict
+            Like :attr:`hyperparams`.
+        rng : key[]
+        transition_batch : TransitionBatch
+            Observations ``S``; of a function of state and action the actions ``A``, too.
+        """
+        A = transition_batch.A if self.takes_action else None
+        dist_params = self._dist_params(params, state, rng, transition_batch.S, A)
         return self.function(dist_params, **hyperparams), self.metrics_func(dist_params, **hyperparams)
+
+    def _dist_params(self, params: Any, state: Any, rng: jax.Array, S: Any, A: Any = None) -> Any:
+        """Distribution parameters, leaves [B, ...], at raw observations (and actions); what is masked is excluded."""
+        rule = self._f.rule
+        if hasattr(rule, "forward"):
+            S = prepare(S, (rule.observe,))
+            return rule.dist_params(params, state, rng, S, A if A is None else prepare(A, (rule.act,)))
+        dist_params, _ = self._f.function(params, state, rng, self._f.observation_preprocessor(rng, S), False)
+        mask = self._f.action_mask
+        return dist_params if mask is None else self._f.proba_dist.masked(dist_params, mask(S))
 
     # --- how an updater takes it into its own compiled function
 
@@ -110,9 +156,31 @@ class Regularizer(Stateful):
     def uses_rng(self) -> bool:
         return bool(getattr(self._f.rule, "uses_rng", True))
 
+    @property
+    def takes_action(self) -> bool:
+        """Whether the function is one of state and action."""
+        return getattr(self._f, "modeltype", None) is not None
+
     def bind(self, state: dict[str, Any], parts: tuple, key: Any) -> BoundRegularizer:
-        """The regularizer with the states of itself and its function filled in."""
-        return BoundRegularizer(self, state, parts[0])
+        """The regularizer with the states of itself, its function and a learned temperature filled in."""
+        learned = None if self._learned is None else parts[1].value
+        return BoundRegularizer(self, self._with_learned(state, learned), parts[0])
+
+    def _evaluate(
+        self, dist_params: Any, live: jax.Array, hyperparams: dict[str, Any]
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The term per row f32[B], and what to report: means over the rows that count, bool[B]."""
+
+        def report(row: Any) -> dict[str, jax.Array]:
+            return self.metrics_func(jax.tree.map(lambda x: x[None], row), **hyperparams)
+
+        value = self.function(dist_params, **hyperparams)
+        return value, {name: mean_of_live(x, live) for name, x in jax.vmap(report)(dist_params).items()}
+
+
+def mean_of_live(x: jax.Array, live: jax.Array) -> jax.Array:
+    """The mean f32[] of numbers f32[...] over those that count, bool[...]; over all, if none does."""
+    return jnp.mean(x, where=live | ~live.any())
 
 
 def check_regularizer(regularizer: Any, owner: str) -> None:
@@ -120,32 +188,40 @@ def check_regularizer(regularizer: Any, owner: str) -> None:
     if regularizer is not None and not isinstance(regularizer, Regularizer):
         raise TypeError(
             f"{owner}: expected a coax.regularizers.Regularizer, got {type(regularizer).__name__}. "
-            "Fix: pass e.g. a subclass of it made from the policy."
+            "Fix: pass e.g. coax.regularizers.EntropyRegularizer(pi)."
         )
 
 
 class BoundRegularizer(NamedTuple):
     """A regularizer with its states filled in, inside a rule."""
 
-    regularizer: Regularizer
+    regularizer: Any
     hyperparams: dict[str, Any]
     f: Any
 
+    @property
+    def is_a_return(self) -> bool:
+        """Whether :meth:`at_the_end` gives discounted terms of the transition itself, as its rewards are."""
+        return False
+
     def at_the_start(self, batch: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The term per row f32[B] where a transition starts, for a loss; and what to report."""
-        return self.evaluate(batch.S, live)
+        return self.evaluate(batch.S, live, batch.A)
 
     def at_the_end(self, batch: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The term per row f32[B] where a transition ends, for a value to bootstrap from; and what to report."""
-        return self.evaluate(batch.S_next, live)
+        return self.evaluate(batch.S_next, live, batch.A_next)
 
-    def evaluate(self, S: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The term per row f32[B] at raw observations, and what to report: means over the rows that count, bool[B]."""
-        dist_params = self.f.dist_params(S)
-        value = self.regularizer.function(dist_params, **self.hyperparams)
+    def evaluate(self, S: Any, live: jax.Array, A: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The term per row f32[B] at raw observations, and what to report: means over the rows that count, bool[B].
 
-        def report(row: Any) -> dict[str, jax.Array]:
-            return self.regularizer.metrics_func(jax.tree.map(lambda x: x[None], row), **self.hyperparams)
-
-        some = live | ~live.any()
-        return value, {name: jnp.mean(x, where=some) for name, x in jax.vmap(report)(dist_params).items()}
+        Actions are looked at by functions of state and action only.
+        """
+        if not self.regularizer.takes_action:
+            return self.regularizer._evaluate(self.f.dist_params(S), live, self.hyperparams)
+        if A is None:
+            raise TypeError(
+                f"{type(self.regularizer).__name__}: expected a function of the state, because this updater does not "
+                f"look at actions here, got a {type(self.regularizer.f).__name__}. Fix: pass a policy."
+            )
+        return self.regularizer._evaluate(self.f.dist_params(S, A), live, self.hyperparams)

@@ -67,16 +67,19 @@ class TDRule(GradientRule):
             own=states[core.own],
             key=None if key is None else jax.random.fold_in(key, core.own + 1),
         )
-        outcome, report = parts.backup(nets, batch), {}
+        outcome, report, rn = parts.backup(nets, batch), {}, batch.Rn
         if batch.logP_next is not None:
             # a row that was truncated without a next action has no target: what is not finite is reported
             marked = jnp.isnan(batch.logP_next) & (batch.In != 0)
             outcome = parts.head.shift(outcome, jnp.where(marked, jnp.nan, 0.0))
         if parts.regularizer is not None:
-            # the term belongs to the state that is bootstrapped from
-            term, report = parts.regularizer.bind(states, key).at_the_end(batch, live)
-            outcome = parts.head.shift(outcome, -term)
-        target = parts.head.target(batch.Rn, batch.In, outcome, core.main.rule.value_transform)
+            regularizer = parts.regularizer.bind(states, key)
+            term, report = regularizer.at_the_end(batch, live)
+            if regularizer.is_a_return:
+                rn = rn - term
+            else:  # the term belongs to the state that is bootstrapped from
+                outcome = parts.head.shift(outcome, -term)
+        target = parts.head.target(rn, batch.In, outcome, core.main.rule.value_transform)
         return jax.lax.stop_gradient(target), report
 
     def loss(self, states: list, batch: Batch, weights: Weights, key: Any) -> Loss:

@@ -15,7 +15,7 @@ SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
 BATCH_SIZE = 64
 LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
-TAU = 0.01
+TAU = 0.02
 
 # --- environment: a reward of 1 for each step that the pole stays up, at most 500 of them
 env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"))
@@ -24,7 +24,7 @@ env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"))
 # --- functions
 def func(S, is_training):
     """One value for each action."""
-    return hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu, hk.Linear(env.action_space.n)])(S)
+    return hk.Sequential([hk.Linear(256), jax.nn.relu, hk.Linear(256), jax.nn.relu, hk.Linear(env.action_space.n)])(S)
 
 
 q = coax.Q(func, env, random_seed=SEED)

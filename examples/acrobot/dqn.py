@@ -1,0 +1,78 @@
+"""DQN on Acrobot: Q-learning with a replay buffer and a target network (Mnih et al., 2015)."""
+
+import os
+
+import gymnasium
+import haiku as hk
+import jax
+import optax
+
+import coax
+
+# --- settings
+STEPS = int(os.environ.get("COAX_STEPS", 100_000))
+SEED = int(os.environ.get("SEED", 13))
+GAMMA = 0.99
+BATCH_SIZE = 64
+LEARNING_STARTS = max(BATCH_SIZE, STEPS // 100)
+TAU = 0.02
+
+# --- environment: two links, swung up by a torque; a reward of -1 for each step until then, at most 500 of them
+env = coax.wrappers.TrainMonitor(gymnasium.make("Acrobot-v1"))
+
+
+# --- functions
+def func(S, is_training):
+    """One value for each action."""
+    return hk.Sequential([hk.Linear(256), jax.nn.relu, hk.Linear(256), jax.nn.relu, hk.Linear(env.action_space.n)])(S)
+
+
+q = coax.Q(func, env, random_seed=SEED)
+q_targ = q.copy()
+pi = coax.EpsilonGreedy(q, epsilon=1.0)
+epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.05))
+
+# --- updaters
+tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=50_000, random_seed=SEED)
+learning_rate = optax.linear_schedule(1e-3, 0, STEPS)  # slower and slower, so that the end is stable
+# Ends are rare among the transitions. The square counts a large error in full; the Huber loss, by default, does not.
+loss = coax.value_losses.mse
+qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate), loss_function=loss)
+
+
+@coax.jit(over=(qlearning, q_targ))
+def learn(batch):
+    """One update, and the target network follows a little: one compiled program."""
+    metrics = qlearning.update(batch)
+    q_targ.soft_update(q, tau=TAU)
+    return metrics
+
+
+# --- loop
+s, info = env.reset(seed=SEED)
+while env.T < STEPS:
+    pi.epsilon = epsilon(env.T)
+    a = pi(s)
+    s_next, r, terminated, truncated, info = env.step(a)
+
+    # Only where the links are up is there no future to value; where time ran out there is one, in s_next.
+    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+    while tracer:
+        buffer.add(tracer.pop())
+
+    if len(buffer) >= LEARNING_STARTS:
+        env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
+
+    s = s_next
+    if terminated or truncated:
+        s, info = env.reset()
+
+# --- result: the greedy policy in an environment of its own
+test_env = gymnasium.make("Acrobot-v1")
+s, info = test_env.reset(seed=SEED)
+steps, terminated, truncated = 0, False, False
+while not (terminated or truncated):
+    s, r, terminated, truncated, info = test_env.step(pi.mode(s))
+    steps += 1
+print(f"Swung up after {steps} steps." if terminated else "Not swung up in 500 steps.")
