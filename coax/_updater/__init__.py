@@ -6,6 +6,7 @@ from ._gradient_step import fill_dead_rows, gradient_step
 from ._in_place import FINITE, call_step, merge, raise_not_finite
 from ._optimizer import OptimizerAttribute, as_optimizer
 from ._rule import Batch, Core, GradientRule, Loss, Weights
+from ._several import check_reduction, checked_list, count_networks, draw_networks, stacked
 from ._shell import Updater, present
 
 __all__ = (
@@ -21,11 +22,16 @@ __all__ = (
     "as_optimizer",
     "call_step",
     "check_kind",
+    "check_reduction",
     "check_same_spaces",
+    "checked_list",
+    "count_networks",
+    "draw_networks",
     "field_check",
     "fill_dead_rows",
     "gradient_step",
     "merge",
     "present",
     "raise_not_finite",
+    "stacked",
 )

@@ -1,6 +1,7 @@
 """Function approximators: value functions, policies, models of the environment, and policies built on values."""
 
 from ._action_mask import ActionMask
+from ._dist_rule import choose_action, takes_variates
 from ._ensemble import Ensemble
 from ._example_data import ArgsType1, ArgsType2, ExampleData, Inputs, ModelTypes
 from ._function import Function
@@ -42,6 +43,8 @@ __all__ = (
     "SuccessorStateQ",
     "TransitionModel",
     "V",
+    "choose_action",
     "host_only",
     "prepare",
+    "takes_variates",
 )

@@ -14,7 +14,7 @@ from ..value_transforms import ValueTransform
 from ._preprocessing import Prepared, Preprocessor
 from ._rule import FunctionRule
 
-__all__ = ("KEYLESS", "BoundDist", "DistRule")
+__all__ = ("KEYLESS", "BoundDist", "DistRule", "choose_action", "takes_variates")
 
 KEYLESS = frozenset(("dist_params", "expectation"))  # calls that draw nothing themselves: a key that goes in costs time
 
@@ -70,7 +70,10 @@ class DistRule(Rule):
 
     def dist_params(self, params: Any, function_state: Any, key: Any, S: Any, A: Any = None) -> Any:
         """Distribution parameters at S (and A), leaves [B, ...]."""
-        out, _ = self.forward.at(params, function_state, key, S, A)
+        return self.excluding(self.forward.at(params, function_state, key, S, A)[0], S)
+
+    def excluding(self, out: Any, S: Any) -> Any:
+        """Distribution parameters, leaves [B, ...], in which actions that are not allowed have probability 0."""
         return self.dist.masked(out, self.allowed(S)) if self._masks else out
 
     def all_dist_params(self, params: Any, function_state: Any, key: Any, S: Any) -> Any:
@@ -185,10 +188,7 @@ class BoundDist(NamedTuple):
         smooth : callable, optional
             ``smooth(A, key) -> A``: noise on top.
         """
-        dist, dist_params = self.rule.dist, self.dist_params(S)
-        draw, to_element, noise = jax.random.split(key, 3)
-        X = dist.sample(dist_params, draw) if sampled else dist.mode(dist_params)
-        return q_input(q, dist, X, to_element, noise, smooth)
+        return choose_action(self.rule.dist, self.dist_params(S), q, key, sampled=sampled, smooth=smooth)
 
     def preferences(self, S: Any) -> jax.Array:
         """What value-based policies compare, f32[B, A]."""
@@ -212,6 +212,21 @@ class BoundDist(NamedTuple):
         return self.rule.expected(out)
 
 
+def choose_action(
+    dist: BaseProbaDist,
+    dist_params: Any,
+    q: Any,
+    key: jax.Array,
+    *,
+    sampled: bool,
+    smooth: Callable[[Any, jax.Array], Any] | None = None,
+) -> Any:
+    """Actions [B, ...] of distribution parameters: see :meth:`BoundDist.action_for`."""
+    draw, to_element, noise = jax.random.split(key, 3)
+    X = dist.sample(dist_params, draw) if sampled else dist.mode(dist_params)
+    return q_input(q, dist, X, to_element, noise, smooth)
+
+
 def q_input(q: Any, dist: BaseProbaDist, X: Any, key: jax.Array, noise: Any = None, smooth: Any = None) -> Any:
     """Variates [B, ...] of a distribution over actions as the actions that the rule of a q-function takes.
 
@@ -221,10 +236,13 @@ def q_input(q: Any, dist: BaseProbaDist, X: Any, key: jax.Array, noise: Any = No
     A = dist.to_element(X, key)
     if smooth is not None:
         return smooth(A, noise)
-    act = getattr(q, "act", None)
-    made = getattr(act, "func", None)
-    own = getattr(made, "__func__", None) is type(dist).preprocess_variate and made.__self__ == dist  # type: ignore[union-attr]
-    return Prepared(A, {act: X}) if own else A  # type: ignore[dict-item]
+    return Prepared(A, {q.act: X}) if takes_variates(q, dist) else A
+
+
+def takes_variates(q: Any, dist: BaseProbaDist) -> bool:
+    """Whether the rule of a q-function preprocesses actions with the distribution's own ``preprocess_variate``."""
+    made = getattr(getattr(q, "act", None), "func", None)
+    return getattr(made, "__func__", None) is type(dist).preprocess_variate and made.__self__ == dist  # type: ignore[union-attr]
 
 
 def _same(x: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._updater import Batch
+from .._updater import Batch, draw_networks, stacked
 from ..proba_dists import Particles
 from ._heads import Head, pick
 from ._targets import best_action, soft_value, truncated_quantiles
@@ -156,11 +156,9 @@ class Reduce(NamedTuple):
 
     def drawn(self, nets: Nets, outcomes: Any) -> Any:
         """Of outcomes [M, ...] of all networks, those of the networks that are looked at."""
-        if self.subset is None:
-            return outcomes
-        m = jax.tree.leaves(outcomes)[0].shape[0]
-        index = jax.random.choice(jax.random.fold_in(nets.key, 1), m, (self.subset,), replace=False)
-        return jax.tree.map(lambda x: x[index], outcomes)
+        return (
+            outcomes if self.subset is None else draw_networks(jax.random.fold_in(nets.key, 1), outcomes, self.subset)
+        )
 
     def __call__(self, nets: Nets, outcomes: Any) -> Any:
         """Of outcomes [M, N, B, ...]."""
@@ -211,11 +209,6 @@ def _actions(nets: Nets, batch: Batch, choose: Choose, targ: Any) -> Iterator[An
         key = jax.random.key(0) if nets.key is None else jax.random.fold_in(nets.key, 2 + i)
         smooth = None if choose.smooth is None else lambda A, key: choose.smooth(A, key, nets.own)  # type: ignore[misc]
         yield pi.action_for(targ.rule, batch.S_next, key, sampled=choose.sampled, smooth=smooth)
-
-
-def stacked(outcome: Any, bound: Any) -> Any:
-    """Outcomes with a leading axis M: of an ensemble its members, of a single function 1."""
-    return outcome if getattr(bound.rule, "members", None) else jax.tree.map(lambda x: x[None], outcome)
 
 
 def _concatenated(outcomes: list) -> Any:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from .._entries import Fixed, Number
 from .._sharing import Rule
-from .._updater import check_kind
+from .._updater import check_kind, check_reduction, checked_list, count_networks
 from ..approximators import Ensemble, Policy
 from ..proba_dists import EmpiricalQuantileDist
 from ..typing import AbstractQ
@@ -77,15 +77,15 @@ class Several:
         else:
             pis = checked_list(self, "pi_targ_list", pi_targ_list, Policy, "policies, e.g. [pi_targ]")
             smooth = None if noise[0] is None else _smoothing(name, q.action_space)
-        networks = sum(getattr(targ, "members", 1) for targ in targs)
+        networks = count_networks(targs)
         count = networks * (networks if discrete else len(pis))
         if (networks if discrete else count) < at_least:
             raise ValueError(
                 f"{name}: expected at least {at_least} values to choose from, got {networks} q-functions"
                 f"{'' if discrete else f' and {len(pis)} policies'}. Fix: pass more, or an ensemble of them."
             )
-        if reduce.subset is not None and not 1 <= reduce.subset <= networks:
-            raise ValueError(f"subset: expected an int from 1 to {networks}, got {reduce.subset!r}. Fix: draw fewer.")
+        if reduce.how != "truncate":
+            check_reduction(reduce.how, reduce.subset, networks)
         self._draws = (sampled and not discrete) or smooth is not None or reduce.subset is not None
         self._members = getattr(q, "members", None)
         if discrete:
@@ -151,7 +151,7 @@ class ClippedDoubleQLearning(Several, TDLearning):
         target_noise_clip: float = 0.5,
         clip_weights: tuple[float, float] | None = None,
     ):
-        more = _reduce(reduction, subset), (target_noise, target_noise_clip), 2
+        more = Reduce(reduction, subset), (target_noise, target_noise_clip), 2
         base = optimizer, loss_function, policy_regularizer, clip_weights
         self._set_up_several(q, pi_targ_list, q_targ_list, False, *more, *base)
 
@@ -180,7 +180,7 @@ class SoftClippedDoubleQLearning(Several, TDLearning):
         subset: int | None = None,
         clip_weights: tuple[float, float] | None = None,
     ):
-        more = _reduce(reduction, subset), (None, 0.0), 2
+        more = Reduce(reduction, subset), (None, 0.0), 2
         base = optimizer, loss_function, policy_regularizer, clip_weights
         self._set_up_several(q, pi_targ_list, q_targ_list, True, *more, *base)
 
@@ -246,32 +246,6 @@ def check_member(updater: Any, argument: str, q: Any) -> None:
     """Refuse what is neither a q-function nor an ensemble of them."""
     if not isinstance(q, Ensemble):
         check_kind(updater, argument, q, AbstractQ, "a coax.Q, or a coax.Ensemble")
-
-
-def checked_list(updater: Any, argument: str, given: Any, kinds: Any, what: str) -> tuple:
-    """A list as a tuple; an ensemble stands for a list of its own."""
-    name = type(updater).__name__
-    if isinstance(given, Ensemble):
-        given = [given]
-    if not isinstance(given, tuple | list):
-        raise TypeError(
-            f"{name}: expected {argument} to be a list, got {type(given).__name__}. Fix: pass a list of {what}."
-        )
-    if not given:
-        raise ValueError(f"{name}: expected {argument} to hold something, got an empty list. Fix: pass {what}.")
-    for item in given:
-        if not isinstance(item, kinds):
-            raise TypeError(
-                f"{name}: expected {argument} to be a list of {what}, got a {type(item).__name__} in it. "
-                "Fix: leave it out."
-            )
-    return tuple(given)
-
-
-def _reduce(reduction: str, subset: int | None) -> Reduce:
-    if reduction not in ("min", "mean"):
-        raise ValueError(f"reduction: expected 'min' or 'mean', got {reduction!r}. Fix: 'min' takes the lowest.")
-    return Reduce(reduction, subset)
 
 
 def _smoothing(owner: str, space: Any) -> Smoothing:

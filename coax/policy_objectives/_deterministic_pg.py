@@ -1,0 +1,65 @@
+"""The deterministic policy gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._updater import check_kind
+from ..approximators import Ensemble
+from ..typing import AbstractQ
+from ._values import ValueObjective
+
+__all__ = ("DeterministicPG",)
+
+
+class DeterministicPG(ValueObjective):
+    r"""The deterministic policy gradient: maximise :math:`\mathbb{E}\,q(S, a)`, where a is the mode of the policy.
+
+    The gradient gets to the policy through the action. Of Discrete actions, which let none through, it is the exact
+    expectation :math:`\sum_a \pi_\theta(a|S)\,q(S, a)`. Of a q-function with a distribution it is the mean. The
+    arguments are those of :class:`PolicyObjective`, and these:
+
+    Parameters
+    ----------
+    q_targ : coax.Q, coax.StochasticQ or coax.Ensemble
+        Who values the actions, as it is at the time of the update. DDPG and TD3 have the q-function that learns here.
+    reduction : {'mean', 'min'}, optional
+        What is made of the values by the members of an ensemble.
+    subset : int, optional
+        Look at so many members only, drawn anew at each update. Default: all.
+
+    Raises
+    ------
+    TypeError
+        If `q_targ` is no q-function, or no gradient would get to the policy: see :class:`SoftPG`.
+    ValueError
+        If `q_targ` was made for other spaces than `pi`.
+
+    References
+    ----------
+    Silver et al. (2014), "Deterministic policy gradient algorithms", theorem 1; Lillicrap et al. (2016), "Continuous
+    control with deep reinforcement learning", section 3.
+    """
+
+    REQUIRES_PROPENSITIES = False
+
+    def __init__(
+        self,
+        pi: Any,
+        q_targ: Any,
+        optimizer: Any = None,
+        regularizer: Any = None,
+        *,
+        reduction: str = "mean",
+        subset: int | None = None,
+        clip_weights: tuple[float, float] | None = None,
+    ):
+        if not isinstance(q_targ, Ensemble):
+            check_kind(self, "q_targ", q_targ, AbstractQ, "a coax.Q, or a coax.Ensemble")
+        base = optimizer, regularizer, clip_weights
+        self._set_up_values(pi, "q_targ", (q_targ,), reduction, subset, False, *base)
+
+    @property
+    def q_targ(self) -> Any:
+        """Who values the actions: compiled in."""
+        return self._qs[0]
