@@ -35,7 +35,7 @@ for t in range(STEPS):
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= 100:
+    if len(buffer) >= 128:
         qlearning.update(buffer.sample(batch_size=32))
     if t % 500 == 0:
         q_targ.soft_update(q, tau=1.0)

@@ -44,7 +44,7 @@ for _ in range(STEPS):
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= 100:
+    if len(buffer) >= 128:
         batch = buffer.sample(batch_size=128)
         qlearning.update(batch)
         deterministic_pg.update(batch)

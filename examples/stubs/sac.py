@@ -45,7 +45,7 @@ for _ in range(STEPS):
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= 100:
+    if len(buffer) >= 128:
         batch = buffer.sample(batch_size=128)
         critic.update(batch)
         soft_pg.update(batch)

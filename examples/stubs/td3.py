@@ -44,7 +44,7 @@ for t in range(STEPS):
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= 100:
+    if len(buffer) >= 128:
         batch = buffer.sample(batch_size=128)
         critic.update(batch)
         if t % 2 == 0:
