@@ -55,8 +55,8 @@ class PolicyObjective(Updater):
 
     _looks_at_advantages = False
     _not_finite_hint = (
-        " Where the policy excludes an action of the batch, its log-probability is infinite: is a mask, or a part of "
-        "the batch, from another policy?"
+        " An action that the policy excludes has no gradient: is the mask of the batch the one that it was chosen "
+        "with? And a ratio to the probability in logP may be too large for a float."
     )
     _qs: tuple = ()
     _objective: Objective

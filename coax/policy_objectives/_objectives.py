@@ -47,8 +47,9 @@ class View(NamedTuple):
     key: Any
 
     def log_proba(self, A: Any) -> jax.Array:
-        """The log-probability f32[B] of raw actions."""
-        return self.dist.log_proba(self.dist_params, self.dist.from_element(A))
+        """The log-probability f32[B] of raw actions; of one that is excluded it is NaN, and so is its gradient."""
+        found = self.dist.log_proba(self.dist_params, self.dist.from_element(A))
+        return found * jnp.where(jnp.isneginf(found), jnp.nan, 1.0)  # there is no way to make it likelier
 
 
 class Objective(NamedTuple):
