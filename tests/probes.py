@@ -193,8 +193,8 @@ DISCRETE = (OneStep, TwoSteps, RewardOfTheAction, RewardOfBoth, OnlyTruncated)
 CONTINUOUS = (DistanceToATarget, DistanceAtTheSecondStep)
 
 
-def play(env, n_steps, n=1, seed=0):
-    """Transitions of a policy that draws its actions uniformly, until the first end of an episode after `n_steps`.
+def play(env, n_steps, n=1, seed=0, pi=None):
+    """Transitions of a policy, by default one that draws uniformly, until the first end of an episode after `n_steps`.
 
     Parameters
     ----------
@@ -204,6 +204,7 @@ def play(env, n_steps, n=1, seed=0):
         Steps of a transition.
     seed : int, optional
         For the environment and the actions.
+    pi : coax.Policy, optional
 
     Returns
     -------
@@ -215,17 +216,22 @@ def play(env, n_steps, n=1, seed=0):
     discrete = isinstance(env.action_space, gymnasium.spaces.Discrete)
     logp = -LOG_2  # one of two actions; and an interval of length 2
 
-    def draw():
-        return int(rng.integers(2)) if discrete else rng.uniform(-1, 1, 1).astype(np.float32)
+    def draw(s):
+        if pi is not None:
+            return pi(s, return_logp=True)
+        return int(rng.integers(2)) if discrete else rng.uniform(-1, 1, 1).astype(np.float32), logp
 
     s, _ = env.reset(seed=seed)
-    a, t, over = draw(), 0, False
+    (a, logp_now), t, over = draw(s), 0, False
     while t < n_steps or not over:
         s_next, r, terminated, truncated, _ = env.step(a)
-        a_next, over = draw(), terminated or truncated
-        following = {"s_next": s_next, "a_next": a_next, "logp_next": logp} if truncated else {"s_next": s_next}
-        tracer.add(s, a, r, terminated, logp, truncated=truncated, **following)
+        over = terminated or truncated
+        a_next, logp_next = draw(s_next)
+        following = {"s_next": s_next, "a_next": a_next, "logp_next": logp_next} if truncated else {"s_next": s_next}
+        tracer.add(s, a, r, terminated, logp_now, truncated=truncated, **following)
+        s, t = s_next, t + 1
         if over:
             batches.append(tracer.flush())
-        s, a, t = env.reset()[0] if over else s_next, a_next, t + 1
+            s, _ = env.reset()
+        a, logp_now = draw(s) if over else (a_next, logp_next)
     return coax.reward_tracing.concatenate(batches)

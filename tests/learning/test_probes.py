@@ -40,6 +40,22 @@ def q_of(env):
     return coax.Q(table if is_discrete(env) else parabola_per_state, env, random_seed=0)
 
 
+def laws_of(env, value_range=None):
+    """The same with a law as output: 5 quantiles, or 51 bins."""
+    quantiles = lambda x: {"values": x, "quantile_fractions": jnp.broadcast_to((jnp.arange(5) + 0.5) / 5, x.shape)}
+
+    def table(S, is_training):
+        x = hk.Linear(2 * (51 if value_range else 5), with_bias=False, w_init=jnp.zeros)(S).reshape(len(S), 2, -1)
+        return {"logits": x} if value_range else quantiles(x)
+
+    def parabola_per_state(S, A, is_training):
+        weights = hk.Linear(3 * 5, with_bias=False, w_init=jnp.zeros)(S).reshape(len(S), 3, 5)
+        return quantiles(jnp.einsum("bpk,bp->bk", weights, jnp.concatenate([jnp.ones_like(A), A, A**2], axis=-1)))
+
+    func = table if is_discrete(env) else parabola_per_state
+    return coax.StochasticQ(func, env, value_range=value_range, num_bins=51 if value_range else 5, random_seed=0)
+
+
 def best_policy(env):
     """The policy whose mode is the best action, where it matters; in the space before squashing to the Box."""
     squashed = (np.nan_to_num(env.best_action) + 1) / 2
@@ -56,8 +72,12 @@ def is_discrete(env):
 
 
 def values_of(f, env):
-    """The values of all states [S], or of the actions that the probe lists in all states [S, A]."""
+    """The values of all states [S], or of the actions that the probe lists in all states [S, A]; means of laws."""
+    if isinstance(f, coax.Ensemble):
+        return np.mean([values_of(f[i], env) for i in range(len(f))], axis=0)
     states = np.arange(env.observation_space.n)
+    if coax.utils.is_stochastic(f):
+        return f.mean(states)
     if coax.utils.is_vfunction(f):
         return f(states)
     if is_discrete(env):
@@ -81,6 +101,24 @@ def expected_sarsa(epsilon):
     def make(env):
         q = q_of(env)
         return td("ExpectedSarsa")(q, coax.EpsilonGreedy(q, epsilon=epsilon), **FIT)
+
+    return make
+
+
+def with_law(name, value_range=None, **more):
+    return lambda env: td(name)(laws_of(env, value_range), **more, **FIT)
+
+
+def with_several(name, make_q=q_of, members=0, **more):
+    """Two functions of which one learns, or an ensemble that does."""
+
+    def make(env):
+        q = coax.Ensemble(make_q(env), members) if members else make_q(env)
+        q_targs = [q, make_q(env)] if not members else q
+        if not members:
+            q_targs[1].params = jax.tree.map(lambda x: x + 3.0, q.params)  # never the lowest, at first
+        pis = None if is_discrete(env) else [best_policy(env)]
+        return td(name)(q, pis, q_targs, **more, **FIT)
 
     return make
 
@@ -115,6 +153,29 @@ UPDATERS = [
         lambda env: env.q_soft(TEMPERATURE),
         DISCRETE,
     ),
+    ("QLearning, bins", with_law("QLearning", (-3, 3)), lambda env: env.q_best, DISCRETE),
+    ("QLearning, quantiles", with_law("QLearning"), lambda env: env.q_best, DISCRETE),
+    ("DoubleQLearning, quantiles", with_law("DoubleQLearning"), lambda env: env.q_best, DISCRETE),
+    ("Sarsa, bins", with_law("Sarsa", (-3, 3)), lambda env: env.q_uniform, DISCRETE),
+    ("ClippedDoubleQLearning", with_several("ClippedDoubleQLearning"), lambda env: env.q_best, DISCRETE + CONTINUOUS),
+    (
+        "ClippedDoubleQLearning, ensemble",
+        with_several("ClippedDoubleQLearning", members=3, subset=2),
+        lambda env: env.q_best,
+        DISCRETE + CONTINUOUS,
+    ),
+    (
+        "SoftClippedDoubleQLearning",
+        with_several("SoftClippedDoubleQLearning", members=2, reduction="mean"),
+        lambda env: env.q_best,
+        DISCRETE,
+    ),
+    (
+        "TruncatedQuantileLearning",
+        with_several("TruncatedQuantileLearning", laws_of, members=2, drop=0),
+        lambda env: env.q_best,
+        DISCRETE,
+    ),
 ]
 LESSONS = [
     pytest.param(make, known, probe, id=f"{name}-{probe.__name__}")
@@ -126,7 +187,7 @@ LESSONS = [
 def learn(updater, batch):
     """Repeat the update; a target network trails behind."""
     f = updater.v if hasattr(updater, "v") else updater.q
-    f_targ = updater.v_targ if hasattr(updater, "v") else updater.q_targ
+    f_targ = getattr(updater, "v_targ" if hasattr(updater, "v") else "q_targ", None)
 
     def step():
         updater.update(batch)
@@ -141,8 +202,114 @@ def learn(updater, batch):
 def test_updater_reaches_the_known_values(make, known, probe):
     env = probe()
     # A parabola needs more transitions than a table to come as close at the ends of a Box.
-    f = learn(make(env), play(env, n_steps=2_000 if is_discrete(env) else 10_000))
+    f = learn(make(env), play(env, n_steps=2_000 if is_discrete(env) else 10_000, seed=2))
     np.testing.assert_allclose(values_of(f, env), known(env), atol=0.05)
+
+
+# --- policies
+
+
+WITH_A_CHOICE = [probe for probe in DISCRETE + CONTINUOUS if not np.isnan(probe.best_action).all()]
+CHOICE_DISCRETE = [probe for probe in WITH_A_CHOICE if probe in DISCRETE]
+
+
+def policy_of(env, logvar=-3.0):
+    """A table of logits, or of means; at first it does not know where to go."""
+
+    def func(S, is_training):
+        if is_discrete(env):
+            return {"logits": hk.Linear(2, with_bias=False, w_init=jnp.zeros)(S)}
+        mu = hk.Linear(1, with_bias=False, w_init=jnp.zeros)(S)
+        return {"mu": mu, "logvar": jnp.full_like(mu, logvar)}
+
+    return coax.Policy(func, env, random_seed=0)
+
+
+def assert_best(pi, env, atol):
+    """Whether the mode is the best action, where it matters; a Box reaches from -1 to 1."""
+    for s in np.flatnonzero(~np.isnan(env.best_action)):
+        np.testing.assert_allclose(pi.mode(int(s)), env.best_action[s], atol=atol)
+
+
+ON_POLICY = {
+    "VanillaPG": lambda pi: coax.policy_objectives.VanillaPG(pi, optax.adam(0.1)),
+    "PPOClip": lambda pi: coax.policy_objectives.PPOClip(pi, optax.adam(0.1), normalize_advantage=True, dual_clip=3),
+}
+
+
+@pytest.mark.parametrize("probe", WITH_A_CHOICE)
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_policies_that_learn_from_what_they_do(name, probe):
+    env = probe()
+    pi, v = policy_of(env), v_of(env)
+    objective = ON_POLICY[name](pi)
+    simple_td = td("SimpleTD")(v, optimizer=optax.adam(0.1), loss_function=coax.value_losses.mse)
+    for seed in range(60):
+        batch = play(env, 128, seed=seed, pi=pi)
+        objective.update(batch, simple_td.update(batch, return_td_error=True)[1])
+    assert_best(pi, env, atol=0.1)
+    if is_discrete(env):
+        where = np.flatnonzero(~np.isnan(env.best_action))
+        probs = [np.exp(pi.log_proba(int(s), int(env.best_action[s]))) for s in where]
+        assert min(probs) > 0.9
+
+
+OFF_POLICY = {
+    "DeterministicPG": lambda pi, q, reg: coax.policy_objectives.DeterministicPG(pi, q, FIT["optimizer"], reg),
+    "SoftPG": lambda pi, q, reg: coax.policy_objectives.SoftPG(pi, [q], FIT["optimizer"], reg),
+    "SoftPG, ensemble": lambda pi, q, reg: coax.policy_objectives.SoftPG(pi, q, FIT["optimizer"], reg),
+}
+
+
+def learn_both(name, env, regularizer=lambda pi: None):
+    """An actor and a critic learn side by side from what a policy that draws uniformly did."""
+    pi = policy_of(env, logvar=-6.0)
+    q = coax.Ensemble(q_of(env), 2) if "ensemble" in name else q_of(env)
+    pis, qs = None if is_discrete(env) else [pi], q if "ensemble" in name else [q, q]
+    critic = td("ClippedDoubleQLearning")(q, pis, qs, **FIT)
+    actor = OFF_POLICY[name](pi, q, regularizer(pi))
+    batch = play(env, n_steps=2_000)
+
+    def step():
+        critic.update(batch)
+        actor.update(batch)
+
+    jax.block_until_ready(jax.tree.leaves(coax.scan(step, length=2 * N_UPDATES, over=(critic, actor))))
+    return pi
+
+
+@pytest.mark.parametrize("probe", WITH_A_CHOICE)
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_policies_that_follow_a_critic(name, probe):
+    env = probe()
+    assert_best(learn_both(name, env), env, atol=0.05)
+
+
+@pytest.mark.parametrize("probe", CHOICE_DISCRETE)
+def test_a_soft_policy_is_the_soft_maximum(probe):
+    # what maximises p @ q + temperature * entropy(p) is proportional to exp(q / temperature)
+    env = probe()
+    pi = learn_both("SoftPG", env, lambda pi: coax.regularizers.EntropyRegularizer(pi, beta=TEMPERATURE))
+    for s, row in enumerate(env.q_best):
+        known = np.exp(row / TEMPERATURE) / np.exp(row / TEMPERATURE).sum()
+        got = [float(np.exp(pi.log_proba(s, a))) for a in range(2)]
+        np.testing.assert_allclose(got, known, atol=0.02)
+
+
+@pytest.mark.parametrize("probe", CHOICE_DISCRETE)
+def test_imitation_of_what_is_better(probe):
+    # of actions drawn uniformly, weighted with exp(Adv / temperature): proportional to these weights
+    env = probe()
+    pi, batch = policy_of(env), play(env, n_steps=4_000)
+    cloning = coax.policy_objectives.CrossEntropy(pi, FIT["optimizer"], temperature=TEMPERATURE)
+    adv = batch.Rn - env.v_uniform[batch.S]
+    jax.block_until_ready(jax.tree.leaves(coax.scan(lambda: cloning.update(batch, adv), length=200, over=cloning)))
+    for s, row in enumerate(env.q_uniform):
+        known = np.exp(row / TEMPERATURE) / np.exp(row / TEMPERATURE).sum()
+        np.testing.assert_allclose([float(np.exp(pi.log_proba(s, a))) for a in range(2)], known, atol=0.02)
+
+
+# --- n steps
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -200,5 +367,6 @@ def test_what_is_played_until_a_truncation():
     # Five steps an episode, and none ends it. All next actions are known.
     batch = play(OnlyTruncated(), 10)
     assert batch.In.tolist() == [0.5] * 10
-    assert batch.A_next[:9].tolist() == batch.A[1:].tolist()
+    assert batch.A_next[:4].tolist() == batch.A[1:5].tolist()
+    assert batch.A_next[5:9].tolist() == batch.A[6:].tolist()
     assert not coax.reward_tracing.needs_a_next(batch).any()
