@@ -196,9 +196,3 @@ class ModelUpdater(Updater):
         """``(grads, function_state, metrics)`` of a batch, without applying them."""
         self._poll()
         return self._gradients(self._batch(transition_batch))[:3]
-
-    # --- inside
-
-    def _check_more(self, tb: TransitionBatch, live: Any, found: dict[str, Any]) -> None:
-        if self._regularizer is not None:
-            found["extra_info"] = tb.extra_info

@@ -210,7 +210,8 @@ class BoundRegularizer(NamedTuple):
 
     def at_the_end(self, batch: Any, live: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The term per row f32[B] where a transition ends, for a value to bootstrap from; and what to report."""
-        return self.evaluate(batch.S_next, live, batch.A_next)
+        # at the end of an episode S_next may be anything, and nothing is bootstrapped from it
+        return self.evaluate(batch.S_next, live & (batch.In != 0), batch.A_next)
 
     def evaluate(self, S: Any, live: jax.Array, A: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The term per row f32[B] at raw observations, and what to report: means over the rows that count, bool[B].

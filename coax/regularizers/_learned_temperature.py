@@ -164,20 +164,19 @@ class LearnedTemperature(Stateful):
 
     def __init__(self, pi: Any, target_entropy: float | None = None, initial: float = 1.0, optimizer: Any = None):
         name = type(self).__name__
-        if not isinstance(pi, AbstractPolicy):
-            raise TypeError(f"{name}: expected a policy, got {type(pi).__name__}. Fix: pass a coax.Policy.")
-        self._pi: Any = pi
+        self._pi = _as_policy(pi, name)
         self._optimizer = as_optimizer(optimizer, name)
         self._initial = _log_of(initial, f"{name}: expected initial")
-        target = default_target_entropy(pi.proba_dist) if target_entropy is None else target_entropy
-        target = type(self).target_entropy.leaf(target, name)  # type: ignore[attr-defined]
+        dist, rule = self._pi.proba_dist, self._pi.rule
+        target = default_target_entropy(dist) if target_entropy is None else target_entropy
+        target = type(self).target_entropy.leaf(target, name)
         objs = collect(self)
         self._others = objs[:-1]
         functions = [obj for obj in self._others if isinstance(obj, Function)]
         self._observers = host_only(function.rule.observe for function in functions)
-        self._check = field_check(pi.observation_space, "S", name)
-        core = TemperatureCore(name, Plan.of(pi, objs), len(objs) - 1, self._optimizer, None, pi.rule.uses_rng)
-        self._rule: TemperatureRule = TemperatureRule.shared(core, pi.proba_dist)
+        self._check = field_check(self._pi.observation_space, "S", name)
+        core = TemperatureCore(name, Plan.of(pi, objs), len(objs) - 1, self._optimizer, None, rule.uses_rng)
+        self._rule: TemperatureRule = TemperatureRule.shared(core, dist)
         self._write({**self._fresh(functions[0]._child_seed()), "target_entropy": target})
 
     def _fresh(self, seed: int | jax.Array) -> dict[str, Any]:
@@ -266,6 +265,13 @@ class LearnedTemperature(Stateful):
     def _inspect(self, state: dict[str, Any]) -> None:
         hint = " Look at the entropy of the policy: a law over numbers has none where it excludes all but one."
         raise_not_finite(type(self).__name__, np.asarray(state["not_finite"]), {"log_temperature": 0.0}, hint)
+
+
+def _as_policy(pi: Any, owner: str) -> Any:
+    """Refuse what is no policy."""
+    if isinstance(pi, AbstractPolicy):
+        return pi
+    raise TypeError(f"{owner}: expected a policy, got {type(pi).__name__}. Fix: pass a coax.Policy.")
 
 
 def _log_of(temperature: Any, text: str) -> np.ndarray:
