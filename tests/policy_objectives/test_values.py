@@ -48,6 +48,7 @@ def test_the_expectation_over_discrete_actions(func):
         name = type(updater).__name__
         np.testing.assert_allclose(metrics[f"{name}/loss"], -objective(ref.params_of(pi)), rtol=1e-5)
         np.testing.assert_allclose(metrics[f"{name}/loss_bare"], metrics[f"{name}/loss"])
+        assert not updater.rule.core.uses_rng  # nothing is drawn
 
 
 @pytest.mark.parametrize(("reduction", "reduce"), [("min", min), ("mean", np.mean)])
