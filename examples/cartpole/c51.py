@@ -5,6 +5,7 @@ import os
 import gymnasium
 import haiku as hk
 import jax
+import jax.numpy as jnp
 import optax
 
 import coax
@@ -15,18 +16,20 @@ SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
 BATCH_SIZE = 128
 LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
-SYNC_EVERY = 500
+LEARN_EVERY = 2
+SYNC_EVERY = 250
 NUM_BINS = 51
 VALUE_RANGE = (0.0, 100.0)  # of the return: at most 1 / (1 - GAMMA)
 
 # --- environment: a reward of 1 for each step that the pole stays up, at most 500 of them
 env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"))
+LARGE = jnp.array([2.4, 2.0, 0.21, 2.0])  # for a position (m), speed, angle (rad) and angular speed
 
 
 # --- functions
 def func(S, is_training):
     """Logits of the bins, for each action."""
-    hidden = hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu])(S)
+    hidden = hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu])(S / LARGE)
     logits = hk.Linear(env.action_space.n * NUM_BINS)(hidden)
     return {"logits": logits.reshape(-1, env.action_space.n, NUM_BINS)}
 
@@ -34,12 +37,12 @@ def func(S, is_training):
 q = coax.StochasticQ(func, env, value_range=VALUE_RANGE, num_bins=NUM_BINS, random_seed=SEED)
 q_targ = q.copy()
 pi = coax.EpsilonGreedy(q, epsilon=1.0)  # greedy with respect to the expectation
-epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.05))
+epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.1))
 
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
 buffer = coax.experience_replay.SimpleReplayBuffer(capacity=50_000, random_seed=SEED)
-learning_rate = optax.linear_schedule(5e-4, 0, STEPS)  # slower and slower, so that the end is stable
+learning_rate = optax.linear_schedule(1e-3, 0, STEPS // LEARN_EVERY)  # slower and slower, so that the end is stable
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate))
 
 # --- loop
@@ -54,9 +57,8 @@ while env.T < STEPS:
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= LEARNING_STARTS:
-        metrics = qlearning.update(buffer.sample(BATCH_SIZE))
-        env.record_metrics(metrics)
+    if len(buffer) >= LEARNING_STARTS and env.T % LEARN_EVERY == 0:
+        env.record_metrics(qlearning.update(buffer.sample(BATCH_SIZE)))
     if env.T % SYNC_EVERY == 0:
         q_targ.soft_update(q, tau=1.0)
 

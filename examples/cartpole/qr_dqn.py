@@ -16,17 +16,20 @@ SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
 BATCH_SIZE = 128
 LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
-SYNC_EVERY = 500
-NUM_QUANTILES = 32
+LEARN_EVERY = 2
+SYNC_EVERY = 250
+NUM_QUANTILES = 16
+REWARD_SCALE = 0.02  # returns of 100 become 2, as the loss counts what an error exceeds 1 by less
 
 # --- environment: a reward of 1 for each step that the pole stays up, at most 500 of them
 env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"))
+LARGE = jnp.array([2.4, 2.0, 0.21, 2.0])  # for a position (m), speed, angle (rad) and angular speed
 
 
 # --- functions
 def func(S, is_training):
     """Quantiles at the middles of equal parts of (0, 1), for each action."""
-    hidden = hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu])(S)
+    hidden = hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu])(S / LARGE)
     values = hk.Linear(env.action_space.n * NUM_QUANTILES)(hidden).reshape(-1, env.action_space.n, NUM_QUANTILES)
     fractions = (jnp.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
     return {"values": values, "quantile_fractions": jnp.broadcast_to(fractions, values.shape)}
@@ -35,12 +38,12 @@ def func(S, is_training):
 q = coax.StochasticQ(func, env, num_bins=NUM_QUANTILES, random_seed=SEED)
 q_targ = q.copy()
 pi = coax.EpsilonGreedy(q, epsilon=1.0)  # greedy with respect to the expectation
-epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.05))
+epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.1))
 
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
 buffer = coax.experience_replay.SimpleReplayBuffer(capacity=50_000, random_seed=SEED)
-learning_rate = optax.linear_schedule(5e-4, 0, STEPS)  # slower and slower, so that the end is stable
+learning_rate = optax.linear_schedule(1e-3, 0, STEPS // LEARN_EVERY)  # slower and slower, so that the end is stable
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate))
 
 # --- loop
@@ -51,13 +54,12 @@ while env.T < STEPS:
     s_next, r, terminated, truncated, info = env.step(a)
 
     # Only where the pole fell is there no future to value; where time ran out there is one, in s_next.
-    tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+    tracer.add(s, a, r * REWARD_SCALE, terminated, truncated=truncated, s_next=s_next)
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= LEARNING_STARTS:
-        metrics = qlearning.update(buffer.sample(BATCH_SIZE))
-        env.record_metrics(metrics)
+    if len(buffer) >= LEARNING_STARTS and env.T % LEARN_EVERY == 0:
+        env.record_metrics(qlearning.update(buffer.sample(BATCH_SIZE)))
     if env.T % SYNC_EVERY == 0:
         q_targ.soft_update(q, tau=1.0)
 
