@@ -56,7 +56,7 @@ def raw(S: Any) -> Any:
 def compare_directly(rule: Any, loss_function: Callable, goal: Any, out: Any, w: Any, key: Any) -> jax.Array:
     """The loss, summed over the leaves."""
     pairs = zip(jax.tree.leaves(goal), jax.tree.leaves(out), strict=True)
-    return sum(loss_function(y_true, y_pred, w) for y_true, y_pred in pairs)  # type: ignore[return-value]
+    return sum(loss_function(y_true, y_pred, w) for y_true, y_pred in pairs)
 
 
 def compare_likelihood(rule: Any, loss_function: None, goal: Any, out: Any, w: Any, key: Any) -> jax.Array:
