@@ -153,7 +153,7 @@ class LearnedTemperature(Stateful):
     --------
     >>> temperature = coax.regularizers.LearnedTemperature(pi, optimizer=optax.adam(3e-4))
     >>> regularizer = coax.regularizers.EntropyRegularizer(pi, beta=temperature)
-    >>> metrics = temperature.update(transition_batch)
+    >>> metrics = temperature.update(batch)
     """
 
     target_entropy = Number()
