@@ -13,8 +13,9 @@ import coax
 STEPS = int(os.environ.get("COAX_STEPS", 100_000))
 SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
-BATCH_SIZE = 64
+BATCH_SIZE = 128
 LEARNING_STARTS = max(BATCH_SIZE, STEPS // 100)
+LEARN_EVERY = 2
 TAU = 0.02
 
 # --- environment: two links, swung up by a torque; a reward of -1 for each step until then, at most 500 of them
@@ -24,7 +25,7 @@ env = coax.wrappers.TrainMonitor(gymnasium.make("Acrobot-v1"))
 # --- functions
 def func(S, is_training):
     """One value for each action."""
-    return hk.Sequential([hk.Linear(256), jax.nn.relu, hk.Linear(256), jax.nn.relu, hk.Linear(env.action_space.n)])(S)
+    return hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu, hk.Linear(env.action_space.n)])(S)
 
 
 q = coax.Q(func, env, random_seed=SEED)
@@ -35,7 +36,7 @@ epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.05))
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
 buffer = coax.experience_replay.SimpleReplayBuffer(capacity=50_000, random_seed=SEED)
-learning_rate = optax.linear_schedule(1e-3, 0, STEPS)  # slower and slower, so that the end is stable
+learning_rate = optax.linear_schedule(1e-3, 0, STEPS // LEARN_EVERY)  # slower and slower, so that the end is stable
 # Ends are rare among the transitions. The square counts a large error in full; the Huber loss, by default, does not.
 loss = coax.value_losses.mse
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate), loss_function=loss)
@@ -61,7 +62,7 @@ while env.T < STEPS:
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= LEARNING_STARTS:
+    if len(buffer) >= LEARNING_STARTS and env.T % LEARN_EVERY == 0:
         env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
 
     s = s_next

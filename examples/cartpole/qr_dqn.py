@@ -19,7 +19,7 @@ LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
 LEARN_EVERY = 2
 SYNC_EVERY = 250
 NUM_QUANTILES = 16
-REWARD_SCALE = 0.02  # returns of 100 become 2, as the loss counts what an error exceeds 1 by less
+REWARD_SCALE = 0.02  # a return of 100 becomes 2; the loss is only linear in errors above 1
 
 # --- environment: a reward of 1 for each step that the pole stays up, at most 500 of them
 env = coax.wrappers.TrainMonitor(gymnasium.make("CartPole-v1"))

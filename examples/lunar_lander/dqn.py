@@ -13,8 +13,9 @@ import coax
 STEPS = int(os.environ.get("COAX_STEPS", 250_000))
 SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
-BATCH_SIZE = 64
+BATCH_SIZE = 128
 LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
+LEARN_EVERY = 2
 TAU = 0.01
 
 # --- environment: land between two flags; needs the extra gymnasium[box2d]
@@ -35,9 +36,9 @@ epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (50_000, 0.02))
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
 buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000, random_seed=SEED)
-learning_rate = optax.linear_schedule(1e-3, 0, STEPS)  # slower and slower, so that the end is stable
-# Falls are rare among the transitions. The square counts a large error in full; the Huber loss, by default, would not,
-# and the values of the states just before a fall would stay too high.
+learning_rate = optax.linear_schedule(1e-3, 0, STEPS // LEARN_EVERY)  # slower and slower, so that the end is stable
+# Landings and crashes are rare among the transitions. The square counts a large error in full; the Huber loss, by
+# default, does not.
 loss = coax.value_losses.mse
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate), loss_function=loss)
 
@@ -62,7 +63,7 @@ while env.T < STEPS:
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= LEARNING_STARTS:
+    if len(buffer) >= LEARNING_STARTS and env.T % LEARN_EVERY == 0:
         env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
 
     s = s_next

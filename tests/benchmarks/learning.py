@@ -41,6 +41,11 @@ class Row(NamedTuple):
 
 ROWS = [
     Row("dqn", "cartpole/dqn.py", 50_000, 475),
+    Row("c51", "cartpole/c51.py", 50_000, 475),
+    Row("qr_dqn", "cartpole/qr_dqn.py", 50_000, 475),
+    Row("iqn", "cartpole/iqn.py", 50_000, 475),
+    Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
+    Row("lunar_lander_dqn", "lunar_lander/dqn.py", 250_000, 150, seeds=3),
 ]
 
 

@@ -54,9 +54,113 @@ def test_the_page_keeps_what_was_not_measured(tmp_path, monkeypatch):
     )
 
 
+def test_the_page_has_no_lines_before_anything_is_measured():
+    text_like_a_row = "one  CartPole-v1  50,000  1 2  1.0  1.0  2  3\n"
+    assert learning.lines_of(text_like_a_row + learning.MARK) == {}
+
+
+def test_a_name_that_is_gone_leaves_the_page(tmp_path, monkeypatch):
+    page = tmp_path / "page.rst"
+    page.write_text(learning.MARK + learning.table([cells("old", "1.0"), cells("one", "-2.0")]))
+    monkeypatch.setattr(learning, "PAGE", page)
+    monkeypatch.setattr(learning, "ROWS", [learning.Row("one", "", 1, 1.0)])
+    learning.write([])
+    assert learning.lines_of(page.read_text()) == {"one": cells("one", "-2.0")}
+
+
+# An environment of three steps, each with a reward of COAX_STEPS + SEED, and a policy.
+SCRIPT = """
+import os
+
+import gymnasium
+
+
+class ThreeSteps(gymnasium.Env):
+    observation_space = gymnasium.spaces.Discrete(4)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return 0, {}
+
+    def step(self, a):
+        self.t += 1
+        return self.t, float(os.environ["COAX_STEPS"]) + float(os.environ["SEED"]), self.t == 3, False, {}
+
+
+class Still:
+    def mode(self, s):
+        return 0
+
+
+gymnasium.register("ThreeSteps-v0", ThreeSteps)
+env = gymnasium.make("ThreeSteps-v0")
+pi = Still()
+print("not to be seen")
+"""
+
+
+def test_measure(tmp_path, capsys):
+    # Seeds 0 to 3 with 10 steps: 3 * 10, 3 * 11, 3 * 12, 3 * 13. The mean of all is 34.5, and so is that of 33 and 36.
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    line = learning.measure(learning.Row("three", str(script), 10, 34.5), 4)
+    assert line[:-1] == ("three", "ThreeSteps-v0", "10", "30 33 36 39", "34.5", "34.5", "34.5")
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 5
+    assert any(text.startswith("three seed 3: 39.0 (lowest 39.0) in ") for text in out)
+    assert out[-1] == "three: mean 34.5, interquartile mean 34.5; gate 34.5 reached"
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The rows `good` and `bad`, which are not trained; what was asked of them."""
+    asked = []
+
+    def measure(row, n_seeds):
+        asked.append((row.name, n_seeds))
+        return cells(row.name, "-90.0")
+
+    rows = [learning.Row("good", "", 1, -90), learning.Row("bad", "", 1, -89.9, seeds=3)]
+    monkeypatch.setattr(learning, "ROWS", rows)
+    monkeypatch.setattr(learning, "measure", measure)
+    return asked
+
+
+@pytest.mark.parametrize(("name", "code"), [("good", 0), ("bad", 1), ("all", 1)])
+def test_the_exit_code_tells_whether_all_gates_were_reached(name, code, measured):
+    assert learning.main([name]) == code
+
+
+def test_seeds(measured):
+    learning.main(["all"])
+    learning.main(["all", "--seeds", "2"])
+    assert measured == [("good", 5), ("bad", 3), ("good", 2), ("bad", 2)]
+
+
+def test_the_page_is_written_when_asked(measured, tmp_path, monkeypatch):
+    page = tmp_path / "page.rst"
+    page.write_text(learning.MARK)
+    monkeypatch.setattr(learning, "PAGE", page)
+    learning.main(["all"])
+    assert page.read_text() == learning.MARK
+    learning.main(["all", "--write"])
+    assert list(learning.lines_of(page.read_text())) == ["good", "bad"]
+
+
+def test_an_unknown_name_is_refused(measured, capsys):
+    with pytest.raises(SystemExit) as refused:
+        learning.main(["goood"])
+    assert refused.value.code == 2
+    assert "choose from" in capsys.readouterr().err
+
+
 def test_names_are_listed(capsys):
     assert learning.main([]) == 0
-    assert capsys.readouterr().out.split() == [row.name for row in learning.ROWS]
+    names = capsys.readouterr().out.split()
+    assert names == [row.name for row in learning.ROWS]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("row", learning.ROWS, ids=lambda row: row.name)
