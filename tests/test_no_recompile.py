@@ -3,15 +3,12 @@
 Compilations are counted by the events that jax reports; one that the persistent cache answers counts too.
 """
 
-import contextlib
 import gc
 import weakref
 from types import SimpleNamespace
 
 import gymnasium
 import haiku as hk
-import jax
-import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -20,6 +17,7 @@ import pytest
 import coax
 import coax.td_learning
 from coax.reward_tracing import TransitionBatch
+from tests.compilations import compilations
 
 ENV = SimpleNamespace(
     observation_space=gymnasium.spaces.Box(-1, 1, (3,), np.float32), action_space=gymnasium.spaces.Discrete(2)
@@ -47,22 +45,6 @@ def func_v(S, is_training):
 def _caches_are_on(request):
     if request.config.getoption("checking_leaks"):
         pytest.skip("under jax.checking_leaks() jax itself compiles again what it has compiled before")
-
-
-@contextlib.contextmanager
-def compilations():
-    """The names of the functions that are compiled in a ``with`` block."""
-    found = []
-
-    def listen(event, duration, **details):
-        if event == "/jax/core/compile/backend_compile_duration":
-            found.append(details.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def observation(i, *lead):

@@ -3,7 +3,7 @@
 from ._checks import as_loss, check_kind, check_same_spaces
 from ._fields import field_check
 from ._gradient_step import fill_dead_rows, gradient_step
-from ._in_place import FINITE, call_step, merge, raise_not_finite
+from ._in_place import FINITE, call_step, merge, poll, raise_not_finite
 from ._optimizer import OptimizerAttribute, as_optimizer
 from ._rule import Batch, Core, GradientRule, Loss, Weights
 from ._several import check_reduction, checked_list, count_networks, draw_networks, stacked
@@ -31,6 +31,7 @@ __all__ = (
     "fill_dead_rows",
     "gradient_step",
     "merge",
+    "poll",
     "present",
     "raise_not_finite",
     "stacked",

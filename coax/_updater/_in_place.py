@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from .._donation import InPlace, advance, owned_copy
-from .._stateful import Stateful, states_of
+from .._stateful import Stateful, is_tracing, states_of
 
-__all__ = ("FINITE", "call_step", "merge", "raise_not_finite")
+__all__ = ("FINITE", "call_step", "merge", "poll", "raise_not_finite")
 
 FINITE = np.full((), -1, np.int32)
 
@@ -62,6 +62,20 @@ def merge(mutable: Sequence[tuple[int, tuple[str, ...]]], given: Sequence[dict],
     for (i, _), entries in zip(mutable, given, strict=True):
         states[i] = {**states[i], **entries}
     return states
+
+
+def poll(obj: Stateful, wait: bool = False) -> None:
+    """Let an object raise if a call before left gradients that were not finite, as far as that is known by now.
+
+    Its state has the entry ``not_finite``; with `wait` it is waited for.
+    """
+    if is_tracing():
+        return
+    flag = obj._state["not_finite"]
+    if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or np.asarray(flag) < 0:
+        return
+    obj._write({**obj._state, "not_finite": FINITE}, obj._owned)
+    obj._inspect({"not_finite": flag})
 
 
 def raise_not_finite(owner: str, flag: Any, params: Any, hint: str = "") -> None:

@@ -12,12 +12,12 @@ import optax
 
 from .._entries import Entry, Fixed, Rng, draw_key
 from .._metrics import Metrics
-from .._stateful import Stateful, collect, is_tracing, states_of
+from .._stateful import Stateful, collect, states_of
 from ..approximators import Function, Plan, host_only, prepare
 from ..reward_tracing import TransitionBatch, check_batch
 from ._checks import as_bounds
 from ._fields import field_check
-from ._in_place import FINITE, call_step, raise_not_finite
+from ._in_place import FINITE, call_step, poll, raise_not_finite
 from ._optimizer import OptimizerAttribute, as_optimizer
 from ._rule import Batch, Core, GradientRule
 
@@ -123,7 +123,7 @@ class Updater(Stateful):
         step = self._rule.step_with_each if with_each else self._rule.step
         result = call_step(self._objs, self._rule.core.mutable, step, batch)
         if wait:
-            self._poll(wait=True)
+            poll(self, wait=True)
         return result
 
     def _gradients(self, batch: Batch) -> tuple[Any, Any, Metrics, Any]:
@@ -134,7 +134,7 @@ class Updater(Stateful):
 
         Gradients that are not finite leave everything as it was, and raise at the next call.
         """
-        self._poll()
+        poll(self)
         call_step(self._objs, self._rule.core.mutable, self._rule.apply, grads, function_state)
 
     @property
@@ -144,14 +144,8 @@ class Updater(Stateful):
 
     # --- inside
 
-    def _poll(self, wait: bool = False) -> None:
-        if is_tracing():
-            return
-        flag = self._state["not_finite"]
-        if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or np.asarray(flag) < 0:
-            return
-        self._write({**self._state, "not_finite": FINITE}, self._owned)
-        raise_not_finite(type(self).__name__, flag, self._main._peek()["params"], self._not_finite_hint)
+    def _poll(self) -> None:
+        poll(self)
 
     def _inspect(self, state: dict[str, Any]) -> None:
         flag = np.asarray(state["not_finite"])

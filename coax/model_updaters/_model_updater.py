@@ -8,7 +8,7 @@ from typing import Any
 from .._entries import Fixed
 from .._metrics import Metrics
 from .._stateful import Stateful
-from .._updater import Core, Updater, as_loss, present
+from .._updater import Core, Updater, as_loss, poll, present
 from ..approximators import Function
 from ..regularizers import check_regularizer
 from ..reward_tracing import TransitionBatch
@@ -189,10 +189,10 @@ class ModelUpdater(Updater):
         TypeError
             If a field holds floats where its space is discrete.
         """
-        self._poll()
+        poll(self)
         return self._update(self._batch(transition_batch), False, wait)[0]
 
     def grads_and_metrics(self, transition_batch: TransitionBatch) -> tuple[Any, Any, Metrics]:
         """``(grads, function_state, metrics)`` of a batch, without applying them."""
-        self._poll()
+        poll(self)
         return self._gradients(self._batch(transition_batch))[:3]

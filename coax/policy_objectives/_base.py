@@ -12,7 +12,7 @@ import numpy as np
 from .._entries import Fixed
 from .._metrics import Metrics
 from .._stateful import Stateful
-from .._updater import Core, Updater, present
+from .._updater import Core, Updater, poll, present
 from ..approximators import Policy
 from ..regularizers import check_regularizer
 from ..reward_tracing import TransitionBatch
@@ -146,12 +146,12 @@ class PolicyObjective(Updater):
         TypeError
             If a field holds floats where its space is discrete.
         """
-        self._poll()
+        poll(self)
         return self._update(self._prepared(transition_batch, Adv), False, wait)[0]
 
     def grads_and_metrics(self, transition_batch: TransitionBatch, Adv: Any = None) -> tuple[Any, Any, Metrics]:
         """``(grads, function_state, metrics)`` of a batch, without applying them."""
-        self._poll()
+        poll(self)
         return self._gradients(self._prepared(transition_batch, Adv))[:3]
 
     # --- inside

@@ -7,12 +7,13 @@ from typing import Any
 from .._updater import check_kind
 from ..approximators import Ensemble
 from ..typing import AbstractQ
-from ._values import ValueObjective
+from ._base import PolicyObjective
+from ._values import objective_of_values
 
 __all__ = ("DeterministicPG",)
 
 
-class DeterministicPG(ValueObjective):
+class DeterministicPG(PolicyObjective):
     r"""The deterministic policy gradient: maximise :math:`\mathbb{E}\,q(S, a)`, where a is the mode of the policy.
 
     The gradient gets to the policy through the action. Of Discrete actions, which let none through, it is the exact
@@ -43,6 +44,8 @@ class DeterministicPG(ValueObjective):
 
     REQUIRES_PROPENSITIES = False
 
+    _uses = ("S",)
+
     def __init__(
         self,
         pi: Any,
@@ -56,8 +59,10 @@ class DeterministicPG(ValueObjective):
     ):
         if not isinstance(q_targ, Ensemble):
             check_kind(self, "q_targ", q_targ, AbstractQ, "a coax.Q, or a coax.Ensemble")
-        base = optimizer, regularizer, clip_weights
-        self._set_up_values(pi, "q_targ", (q_targ,), reduction, subset, False, *base)
+        self._check_pi(pi)
+        self._qs = (q_targ,)
+        objective, self._draws = objective_of_values(self, pi, "q_targ", self._qs, reduction, subset, False)
+        self._set_up(pi, objective, optimizer, regularizer, clip_weights)
 
     @property
     def q_targ(self) -> Any:

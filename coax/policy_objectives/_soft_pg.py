@@ -8,12 +8,13 @@ from .._entries import Fixed
 from .._updater import checked_list
 from ..approximators import Ensemble
 from ..typing import AbstractQ
-from ._values import ValueObjective
+from ._base import PolicyObjective
+from ._values import objective_of_values
 
 __all__ = ("SoftPG",)
 
 
-class SoftPG(ValueObjective):
+class SoftPG(PolicyObjective):
     r"""The gradient of soft actor-critic: maximise :math:`\mathbb{E}\min_i q_i(S, a)`, where a is a sample.
 
     The sample is reparametrised, so that the gradient gets to the policy through the action. Of Discrete actions it is
@@ -45,6 +46,8 @@ class SoftPG(ValueObjective):
 
     REQUIRES_PROPENSITIES = None
 
+    _uses = ("S",)
+
     q_targ_list = Fixed("_qs", "The q-functions that value the actions: compiled in.")
 
     def __init__(
@@ -58,6 +61,7 @@ class SoftPG(ValueObjective):
         subset: int | None = None,
         clip_weights: tuple[float, float] | None = None,
     ):
-        qs = checked_list(self, "q_targ_list", q_targ_list, (AbstractQ, Ensemble), "q-functions, e.g. [q1, q2]")
-        base = optimizer, regularizer, clip_weights
-        self._set_up_values(pi, "q_targ_list", qs, reduction, subset, True, *base)
+        self._check_pi(pi)
+        self._qs = checked_list(self, "q_targ_list", q_targ_list, (AbstractQ, Ensemble), "q-functions, e.g. [q1, q2]")
+        objective, self._draws = objective_of_values(self, pi, "q_targ_list", self._qs, reduction, subset, True)
+        self._set_up(pi, objective, optimizer, regularizer, clip_weights)

@@ -9,10 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._entries import Entry
+from .._stateful import is_tracing
 from ._base import Regularizer, mean_of_live
 from ._learned_temperature import LearnedTemperature
 
 __all__ = ("KLDivRegularizer",)
+
+
+class Priors(Entry):
+    """Descriptor of the priors: they may be set to anything that they could have been made of."""
+
+    def __set__(self, obj: Any, new: Any) -> None:
+        super().__set__(obj, new if is_tracing() else _as_priors(obj.f.proba_dist, new))
 
 
 class KLDivRegularizer(Regularizer):
@@ -46,7 +54,7 @@ class KLDivRegularizer(Regularizer):
     (2018), Maximum a posteriori policy optimisation, section 2.
     """
 
-    priors = Entry("The distribution parameters of the prior, leaves [1, ...].")
+    priors = Priors("The distribution parameters of the prior, leaves [1, ...].")
 
     def __init__(self, f: Any, beta: float | LearnedTemperature = 0.001, priors: Any = None):
         super().__init__(f, beta=beta)

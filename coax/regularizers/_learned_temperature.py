@@ -21,6 +21,7 @@ from .._updater import (
     as_optimizer,
     call_step,
     field_check,
+    poll,
     raise_not_finite,
 )
 from ..approximators import Function, Plan, host_only, prepare
@@ -152,7 +153,7 @@ class LearnedTemperature(Stateful):
     --------
     >>> temperature = coax.regularizers.LearnedTemperature(pi, optimizer=optax.adam(3e-4))
     >>> regularizer = coax.regularizers.EntropyRegularizer(pi, beta=temperature)
-    >>> metrics = temperature.update(transition_batch)
+    >>> metrics = temperature.update(batch)
     """
 
     target_entropy = Number()
@@ -164,19 +165,19 @@ class LearnedTemperature(Stateful):
 
     def __init__(self, pi: Any, target_entropy: float | None = None, initial: float = 1.0, optimizer: Any = None):
         name = type(self).__name__
-        self._pi = _as_policy(pi, name)
+        _check_policy(pi, name)
+        self._pi, dist = pi, pi.proba_dist
         self._optimizer = as_optimizer(optimizer, name)
         self._initial = _log_of(initial, f"{name}: expected initial")
-        dist, rule = self._pi.proba_dist, self._pi.rule
         target = default_target_entropy(dist) if target_entropy is None else target_entropy
-        target = type(self).target_entropy.leaf(target, name)
         objs = collect(self)
         self._others = objs[:-1]
         functions = [obj for obj in self._others if isinstance(obj, Function)]
         self._observers = host_only(function.rule.observe for function in functions)
-        self._check = field_check(self._pi.observation_space, "S", name)
-        core = TemperatureCore(name, Plan.of(pi, objs), len(objs) - 1, self._optimizer, None, rule.uses_rng)
+        self._check = field_check(pi.observation_space, "S", name)
+        core = TemperatureCore(name, Plan.of(pi, objs), len(objs) - 1, self._optimizer, None, pi.rule.uses_rng)
         self._rule: TemperatureRule = TemperatureRule.shared(core, dist)
+        target = type(self).target_entropy.leaf(target, name)
         self._write({**self._fresh(functions[0]._child_seed()), "target_entropy": target})
 
     def _fresh(self, seed: int | jax.Array) -> dict[str, Any]:
@@ -238,7 +239,7 @@ class LearnedTemperature(Stateful):
         ValueError
             If the observations are not elements of the space, or the batch is empty.
         """
-        self._poll()
+        poll(self)
         check_batch(transition_batch)
         W = transition_batch.W
         if np.ndim(W) != 1 or not len(W):
@@ -250,28 +251,20 @@ class LearnedTemperature(Stateful):
         mutable = self._rule.core.mutable
         (metrics,) = call_step((*self._others, self), mutable, self._rule.step, Batch(S=S, W=W))
         if wait:
-            self._poll(wait=True)
+            poll(self, wait=True)
         return metrics
 
-    def _poll(self, wait: bool = False) -> None:
-        if is_tracing():
-            return
-        flag = self._state["not_finite"]
-        if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or np.asarray(flag) < 0:
-            return
-        self._write({**self._state, "not_finite": FINITE}, self._owned)
-        self._inspect({"not_finite": flag})
+    def _poll(self) -> None:
+        poll(self)
 
     def _inspect(self, state: dict[str, Any]) -> None:
         hint = " Look at the entropy of the policy: a law over numbers has none where it excludes all but one."
         raise_not_finite(type(self).__name__, np.asarray(state["not_finite"]), {"log_temperature": 0.0}, hint)
 
 
-def _as_policy(pi: Any, owner: str) -> Any:
-    """Refuse what is no policy."""
-    if isinstance(pi, AbstractPolicy):
-        return pi
-    raise TypeError(f"{owner}: expected a policy, got {type(pi).__name__}. Fix: pass a coax.Policy.")
+def _check_policy(pi: Any, owner: str) -> None:
+    if not isinstance(pi, AbstractPolicy):
+        raise TypeError(f"{owner}: expected a policy, got {type(pi).__name__}. Fix: pass a coax.Policy.")
 
 
 def _log_of(temperature: Any, text: str) -> np.ndarray:

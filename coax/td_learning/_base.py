@@ -11,7 +11,7 @@ import numpy as np
 from .._entries import Fixed
 from .._metrics import Metrics
 from .._stateful import Stateful, states_of
-from .._updater import Core, Updater, as_loss, check_same_spaces, present
+from .._updater import Core, Updater, as_loss, check_same_spaces, poll, present
 from ..approximators import Function
 from ..regularizers import check_regularizer
 from ..reward_tracing import TransitionBatch, needs_a_next, require_a_next
@@ -167,7 +167,7 @@ class TDLearning(Updater):
         TypeError
             If a field holds floats where its space is discrete.
         """
-        self._poll()
+        poll(self)
         batch = self._batch(transition_batch)
         result = self._update(batch, return_td_error, wait)
         return result if return_td_error else result[0]
@@ -178,12 +178,12 @@ class TDLearning(Updater):
         They are minus the gradient of the unweighted loss per sample: target minus prediction for the squared loss, the
         same clipped to [-1, 1] for Huber's.
         """
-        self._poll()
+        poll(self)
         return self._rule.td_error(states_of(self._objs), self._batch(transition_batch))
 
     def grads_and_metrics(self, transition_batch: TransitionBatch) -> tuple[Any, Any, Metrics, jax.Array]:
         """``(grads, function_state, metrics, td_error)`` of a batch, without applying them."""
-        self._poll()
+        poll(self)
         return self._gradients(self._batch(transition_batch))
 
     @property

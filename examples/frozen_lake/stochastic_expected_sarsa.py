@@ -33,8 +33,9 @@ pi = coax.EpsilonGreedy(q, epsilon=0.05)
 
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
+learning_rate = optax.linear_schedule(0.5, 0, STEPS)  # slower and slower, so that the end is stable
 # Towards the mixture over all next actions, with the probabilities of the policy.
-expected_sarsa = coax.td_learning.ExpectedSarsa(q, pi, optimizer=optax.adam(0.5))
+expected_sarsa = coax.td_learning.ExpectedSarsa(q, pi, optimizer=optax.adam(learning_rate))
 
 # --- loop
 s, info = env.reset(seed=SEED)

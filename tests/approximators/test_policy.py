@@ -1,13 +1,11 @@
 """Policies with a network: the actions, their log-probabilities, and how the object behaves."""
 
-import contextlib
 import copy
 import functools
 import itertools
 
 import haiku as hk
 import jax
-import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from gymnasium import spaces
 import coax
 from coax._errors import StateError
 from coax.proba_dists import CategoricalDist, NormalDist, ProbaDist, SquashedNormalDist
+from tests.compilations import compilations
 
 from . import functions as fn
 from . import laws
@@ -352,21 +351,6 @@ def test_scanned_it_does_the_same():
 
 
 # --- one dispatch -----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def compilations():
-    found = []
-
-    def listen(event, duration, **details):
-        if event == "/jax/core/compile/backend_compile_duration":
-            found.append(details.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 CALLS = {

@@ -48,6 +48,7 @@ def test_the_expectation_over_discrete_actions(func):
         name = type(updater).__name__
         np.testing.assert_allclose(metrics[f"{name}/loss"], -objective(ref.params_of(pi)), rtol=1e-5)
         np.testing.assert_allclose(metrics[f"{name}/loss_bare"], metrics[f"{name}/loss"])
+        assert not updater.rule.core.uses_rng  # nothing is drawn
 
 
 @pytest.mark.parametrize(("reduction", "reduce"), [("min", min), ("mean", np.mean)])
@@ -162,20 +163,18 @@ def known_normal(S, is_training):
     return {"mu": parameter("mu", 0.5), "logvar": parameter("logvar", -1.0)}
 
 
+def origin(n):
+    """A batch of n rows, all of zeros."""
+    zeros, zero_states = np.zeros(n, np.float32), np.zeros((n, ref.OBS), np.float32)
+    return coax.reward_tracing.TransitionBatch(zero_states, np.zeros((n, 1), np.float32), *(zeros,) * 3, zero_states)
+
+
 def test_a_sample_is_reparametrised():
     # q sees z in logit space, and is z^2, whose expectation is mu^2 + e^logvar: slopes 2 mu = 1 and e^-1
     pi, n = policy(known_normal, one_box()), 100_000
     square = lambda S, A, is_training: jnp.sum(A**2, axis=-1) * hk.get_parameter("one", (), init=jnp.ones)
     q = coax.Q(square, one_box(), action_preprocessor=pi.proba_dist.preprocess_variate, random_seed=1)
-    zeros = np.zeros(n, np.float32)
-    tb = coax.reward_tracing.TransitionBatch(
-        S=np.zeros((n, ref.OBS), np.float32),
-        A=np.zeros((n, 1), np.float32),
-        logP=zeros,
-        Rn=zeros,
-        In=zeros,
-        S_next=np.zeros((n, ref.OBS), np.float32),
-    )
+    tb = origin(n)
     grads, _, metrics = SoftPG(pi, [q], SGD).grads_and_metrics(tb)
     # 1 % is some 3 standard deviations
     np.testing.assert_allclose(-grads["~"]["mu"], 1.0, rtol=0.013)
@@ -192,15 +191,7 @@ def test_rows_are_sampled_independently_and_anew():
     itself = lambda S, A, is_training: A[:, 0] * hk.get_parameter("one", (), init=jnp.ones)
     q = coax.Q(itself, one_box(), action_preprocessor=pi.proba_dist.preprocess_variate, random_seed=1)
     n = 4000
-    zeros = np.zeros(n, np.float32)
-    tb = coax.reward_tracing.TransitionBatch(
-        S=np.zeros((n, ref.OBS), np.float32),
-        A=np.zeros((n, 1), np.float32),
-        logP=zeros,
-        Rn=zeros,
-        In=zeros,
-        S_next=np.zeros((n, ref.OBS), np.float32),
-    )
+    tb = origin(n)
     updater = SoftPG(pi, [q], optax.sgd(0.0))
     losses = np.array([float(updater.update(tb)["SoftPG/loss"]) for _ in range(30)])
     # the mean of n independent samples has deviation e^-0.5 / sqrt(n); one of the 30 is four away once in 500 runs
