@@ -140,11 +140,13 @@ def test_a_target_has_the_term_of_the_state_it_bootstraps_from(make):
     np.testing.assert_allclose(updater.td_error(tb), want, atol=1e-5)
 
 
-def test_rows_of_weight_0_are_not_reported():
+def test_only_what_is_bootstrapped_from_is_reported():
     pi, v, tb = policy(), coax.V(state_value, ref.DISCRETE, random_seed=2), flowing(ref.batch())
     dead = np.arange(ref.B) % 2 == 1
     tb = replace(tb, S_next=np.where(dead[:, None], np.float32(np.nan), tb.S_next), W=np.where(dead, 0, tb.W))
-    entropies = [ref.entropy(ref.params_of(pi), s) for s in tb.S_next[~dead].astype(float)]
+    counts = ~dead & (tb.In != 0)
+    assert counts.sum() < (~dead).sum() < ref.B
+    entropies = [ref.entropy(ref.params_of(pi), s) for s in tb.S_next[counts].astype(float)]
     metrics = SimpleTD(v, optimizer=SGD, policy_regularizer=EntropyRegularizer(pi)).update(tb)
     np.testing.assert_allclose(metrics["SimpleTD/EntropyRegularizer/entropy"], np.mean(entropies), rtol=1e-5)
     metrics = SimpleTD(v, optimizer=SGD, policy_regularizer=KLDivRegularizer(pi)).update(tb)
