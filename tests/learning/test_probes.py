@@ -370,3 +370,57 @@ def test_what_is_played_until_a_truncation():
     assert batch.A_next[:4].tolist() == batch.A[1:5].tolist()
     assert batch.A_next[5:9].tolist() == batch.A[6:].tolist()
     assert not coax.reward_tracing.needs_a_next(batch).any()
+
+
+# --- bonuses for entropy, and models
+
+
+def uniform_policy(env):
+    return coax.Policy(lambda S, is_training: {"logits": hk.Linear(2, w_init=jnp.zeros)(S)}, env, random_seed=0)
+
+
+@pytest.mark.parametrize("probe", DISCRETE)
+def test_values_with_a_bonus_for_entropy(probe):
+    # Each state that one comes to is worth temperature * log(2) more. With a soft maximum it is the same: the actions
+    # differ only where nothing follows.
+    env = probe()
+    entropy = coax.regularizers.EntropyRegularizer(uniform_policy(env), beta=TEMPERATURE)
+    v = learn(td("SimpleTD")(v_of(env), policy_regularizer=entropy, **FIT), play(env, n_steps=2_000, seed=2))
+    np.testing.assert_allclose(values_of(v, env), env.q_soft(TEMPERATURE).mean(axis=-1), atol=0.05)
+
+
+def models_of(env, stochastic):
+    """A table of next observations and one of rewards."""
+    n = env.observation_space.n
+    table = lambda S, k: hk.Linear(2 * k, with_bias=False, w_init=jnp.zeros)(S).reshape(len(S), 2, k)
+    if not stochastic:
+        p = coax.TransitionModel(lambda S, is_training: table(S, n), env, random_seed=0)
+        return p, coax.RewardFunction(lambda S, is_training: table(S, 1)[..., 0], env, random_seed=0)
+    p = coax.StochasticTransitionModel(lambda S, is_training: {"logits": table(S, n)}, env, random_seed=0)
+    logits = lambda S, is_training: {"logits": table(S, 5)}
+    # the centres of the bins are -1, -1/2, 0, 1/2 and 1
+    return p, coax.StochasticRewardFunction(logits, env, value_range=(-1.25, 1.25), num_bins=5, random_seed=0)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("probe", DISCRETE)
+def test_what_a_learned_model_says(probe, stochastic):
+    env, gamma = probe(), probe.gamma
+    p, r = models_of(env, stochastic)
+    optimizer, batch = FIT["optimizer"], play(env, n_steps=2_000, seed=2)
+    models = [coax.model_updaters.ModelUpdater(f, optimizer) for f in (p, r)]
+    simple_td = td("SimpleTD")(v_of(env), **FIT)
+    updaters = (*models, simple_td)
+
+    def step():
+        for updater in updaters:
+            updater.update(batch)
+
+    jax.block_until_ready(jax.tree.leaves(coax.scan(step, length=N_UPDATES, over=updaters)))
+    goes_on = np.array([np.any((s == batch.S) & (batch.In != 0)) for s in range(env.observation_space.n)])
+    states, rewards = np.arange(len(goes_on)), r.mean if stochastic else r
+    # an end pays all there is; before it, rewards are what is missing to the value of what follows
+    v_next = np.where(goes_on, env.v_uniform[-1], 0)
+    np.testing.assert_allclose(rewards(states), env.q_uniform - gamma * v_next[:, None], atol=0.05)
+    q = coax.SuccessorStateQ(simple_td.v, p, r, gamma)
+    np.testing.assert_allclose(q(states)[goes_on], env.q_uniform[goes_on], atol=0.05)
