@@ -1,4 +1,4 @@
-"""The short form of the gates: one seed, fewer steps and half the way, by what the command itself does."""
+"""The short form of the gates: one seed and about half the way, by what the command itself does."""
 
 import pytest
 
@@ -11,7 +11,7 @@ ROWS = {row.name: row for row in learning.ROWS}
 @pytest.mark.parametrize(
     ("name", "steps", "gate"),
     [
-        ("dqn", 25_000, 240),
+        ("dqn", 50_000, 240),  # with less it does not hold for every seed
     ],
 )
 def test_one_seed(name, steps, gate):
