@@ -47,7 +47,7 @@ p = coax.TransitionModel(next_state, env, random_seed=SEED)
 r = coax.RewardFunction(reward, env, observation_preprocessor=p.observation_preprocessor, random_seed=SEED)
 v = coax.V(value, env, observation_preprocessor=p.observation_preprocessor, random_seed=SEED)
 q = coax.SuccessorStateQ(v, p, r, gamma=GAMMA)  # r(s, a) + gamma * v(p(s, a))
-pi = coax.EpsilonGreedy(q, epsilon=0.0)  # what is not known is tried by being wrong about it
+pi = coax.EpsilonGreedy(q, epsilon=0.1)
 
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
