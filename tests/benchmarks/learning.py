@@ -1,7 +1,7 @@
 """What the example programs reach: train several seeds of each, evaluate, and compare with a gate.
 
-``python -m tests.benchmarks.learning`` lists the names, ``... learning dqn`` trains one, ``... learning all`` all of
-them. ``--write`` puts the results into ``doc/benchmarks_learning.rst``.
+``python -m tests.benchmarks.learning`` lists the names, ``... learning dqn ppo`` trains these, ``... learning all`` all
+of them. ``--write`` puts the results into ``doc/benchmarks_learning.rst``.
 """
 
 from __future__ import annotations
@@ -44,8 +44,16 @@ ROWS = [
     Row("c51", "cartpole/c51.py", 50_000, 475),
     Row("qr_dqn", "cartpole/qr_dqn.py", 50_000, 475),
     Row("iqn", "cartpole/iqn.py", 50_000, 475),
+    Row("ppo", "cartpole/ppo.py", 100_000, 475),
+    Row("a2c", "cartpole/a2c.py", 200_000, 450),
     Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
+    Row("sac", "pendulum/sac.py", 20_000, -180),
+    Row("td3", "pendulum/td3.py", 20_000, -180),
+    Row("tqc", "pendulum/tqc.py", 20_000, -180),
+    Row("ddpg", "pendulum/ddpg.py", 20_000, -180),
+    Row("pendulum_ppo", "pendulum/ppo.py", 200_000, -250),
     Row("lunar_lander_dqn", "lunar_lander/dqn.py", 250_000, 150, seeds=3),
+    Row("lunar_lander_ppo", "lunar_lander/ppo.py", 1_000_000, 200, seeds=3),
 ]
 
 
@@ -148,17 +156,21 @@ def write(lines):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.learning", description=__doc__.split("\n")[0])
     names = [row.name for row in ROWS]
-    parser.add_argument("name", nargs="?", choices=[*names, "all"])
+    parser.add_argument("name", nargs="*", help="which to train; all for all of them")
     parser.add_argument("--seeds", type=int, help="how many (by default what the row says)")
     parser.add_argument("--write", action="store_true", help="put the results into doc/benchmarks_learning.rst")
     chosen = parser.parse_args(arguments)
-    if chosen.name is None:
+    if unknown := sorted({*chosen.name} - {*names, "all"}):
+        parser.error(f"expected names from {', '.join(names)}, or all, got {', '.join(unknown)}")
+    if not chosen.name:
         print("\n".join(names))
         return 0
-    rows = [row for row in ROWS if chosen.name in (row.name, "all")]
-    lines = [measure(row, chosen.seeds or row.seeds) for row in rows]
-    if chosen.write:
-        write(lines)
+    rows = [row for row in ROWS if {row.name, "all"} & {*chosen.name}]
+    lines = []
+    for row in rows:
+        lines.append(measure(row, chosen.seeds or row.seeds))
+        if chosen.write:  # at once: the next one may take long
+            write(lines)
     return 0 if all(float(cells[HEAD.index("mean")]) >= row.gate for row, cells in zip(rows, lines, strict=True)) else 1
 
 

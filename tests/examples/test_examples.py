@@ -43,6 +43,15 @@ def test_runs_for_300_steps(path):
         assert re.search(r"in \d+ of 10 episodes", ran.stdout)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("frozen_lake/")])
+def test_every_policy_on_the_frozen_lake_reaches_the_goal(name, seed):
+    ran = run(ROOT / "examples" / name, SEED=str(seed))
+    assert ran.returncode == 0, ran.stderr
+    assert "It reaches the goal in 10 of 10 episodes." in ran.stdout
+
+
 @pytest.mark.gate
 def test_the_introductory_example_reaches_the_goal():
     ran = run(ROOT / "examples/frozen_lake/qlearning.py", SEED="13")

@@ -12,6 +12,7 @@ ROWS = {row.name: row for row in learning.ROWS}
     ("name", "steps", "gate"),
     [
         ("dqn", 50_000, 240),  # with less it does not hold for every seed
+        ("sac", 6_000, -400),
     ],
 )
 def test_one_seed(name, steps, gate):
