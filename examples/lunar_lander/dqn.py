@@ -15,8 +15,7 @@ SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
 BATCH_SIZE = 128
 LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
-LEARN_EVERY = 2
-TAU = 0.01
+SYNC_EVERY = 250
 
 # --- environment: land between two flags; needs the extra gymnasium[box2d]
 env = coax.wrappers.TrainMonitor(gymnasium.make("LunarLander-v3"))
@@ -25,30 +24,22 @@ env = coax.wrappers.TrainMonitor(gymnasium.make("LunarLander-v3"))
 # --- functions
 def func(S, is_training):
     """One value for each action."""
-    return hk.Sequential([hk.Linear(120), jax.nn.relu, hk.Linear(84), jax.nn.relu, hk.Linear(env.action_space.n)])(S)
+    return hk.Sequential([hk.Linear(256), jax.nn.relu, hk.Linear(256), jax.nn.relu, hk.Linear(env.action_space.n)])(S)
 
 
 q = coax.Q(func, env, random_seed=SEED)
 q_targ = q.copy()
 pi = coax.EpsilonGreedy(q, epsilon=1.0)
-epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (50_000, 0.02))
+epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (30_000, 0.1))
 
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
 buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000, random_seed=SEED)
-learning_rate = optax.linear_schedule(1e-3, 0, STEPS // LEARN_EVERY)  # slower and slower, so that the end is stable
+learning_rate = optax.linear_schedule(6e-4, 0, STEPS)  # slower and slower, so that the end is stable
 # Landings and crashes are rare among the transitions. The square counts a large error in full; the Huber loss, by
 # default, does not.
 loss = coax.value_losses.mse
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate), loss_function=loss)
-
-
-@coax.jit(over=(qlearning, q_targ))
-def learn(batch):
-    """One update, and the target network follows a little: one compiled program."""
-    metrics = qlearning.update(batch)
-    q_targ.soft_update(q, tau=TAU)
-    return metrics
 
 
 # --- loop
@@ -63,8 +54,10 @@ while env.T < STEPS:
     while tracer:
         buffer.add(tracer.pop())
 
-    if len(buffer) >= LEARNING_STARTS and env.T % LEARN_EVERY == 0:
-        env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
+    if len(buffer) >= LEARNING_STARTS:
+        env.record_metrics(qlearning.update(buffer.sample(BATCH_SIZE)))
+    if env.T % SYNC_EVERY == 0:
+        q_targ.soft_update(q, tau=1.0)
 
     s = s_next
     if terminated or truncated:

@@ -18,7 +18,8 @@ LAKE = re.compile(r"[←↓→↑]{4}\n[←↓→↑]H[←↓→↑]H\n[←↓�
 
 def run(path, **settings):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "JAX_PLATFORMS": "cpu", **settings}
-    command = [sys.executable, "-W", "error", str(path)]
+    # Box2D itself warns when it is imported, and crashes if that is an error
+    command = [sys.executable, "-W", "error", "-W", "ignore:builtin type:DeprecationWarning", str(path)]
     return subprocess.run(command, env=env, cwd=path.parent, capture_output=True, encoding="utf-8")
 
 
