@@ -16,6 +16,7 @@ from coax.model_updaters import ModelUpdater
 from coax.regularizers import EntropyRegularizer
 from coax.value_losses import huber, mse
 from coax.value_transforms import LogTransform
+from tests.compilations import compilations
 
 from ..policy_objectives import reference as ref
 from ..policy_objectives.reference import replace
@@ -348,3 +349,154 @@ def test_batches_that_do_not_fit():
     infinite = replace(tb, Rn=np.full(ref.B, np.inf, np.float32))
     with pytest.raises(RuntimeError, match=r"ModelUpdater.*'w'"):
         ModelUpdater(KINDS["rewards"](), SGD, mse).update(infinite, wait=True)
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def test_samples_are_as_wide_as_the_law():
+    # the squared distance to a sample is that to the mean and the variance, 4 in each dimension
+    def wide(S, is_training):
+        mu = next_type2(S, is_training)
+        return {"mu": mu, "logvar": jnp.full_like(mu, np.log(4))}
+
+    model, tb = coax.StochasticTransitionModel(wide, ENV, random_seed=1), batch(W=np.ones(ref.B, np.float32))
+    updater, w = ModelUpdater(model, optax.sgd(0.0), mse), ref.params_of(model)["w"]
+    losses = np.array([float(updater.update(tb)["ModelUpdater/loss"]) for _ in range(400)])
+    far = mean(tb, lambda s, a, r, s_next: np.mean((logit(s_next) - seen(model, s) @ w[:, a]) ** 2))
+    np.testing.assert_allclose(losses.mean(), (far + 4) / 2, atol=4 * losses.std() / 20)
+
+
+def test_samples_of_rewards_are_as_wide_as_the_law():
+    # two bins with centres -2.5 and 2.5: with the difference d of two Gumbel variables, a logistic one, the relaxed
+    # sample of temperature tau is 2.5 tanh(d / (2 tau))
+    sides = jnp.array([0.0, -1e3, -1e3, -1e3, -1e3, 0.0])
+    law = lambda S, is_training: {"logits": sides + 0 * reward_law(S, is_training)["logits"]}
+    model = coax.StochasticRewardFunction(law, ENV, value_range=(-3, 3), num_bins=N_BINS, random_seed=1)
+    tau = model.proba_dist.gumbel_softmax_tau
+    square = scipy.stats.logistic.expect(lambda d: (2.5 * np.tanh(d / (2 * tau))) ** 2)
+    tb = replace(batch(), Rn=np.full(ref.B, 0.5, np.float32), W=np.ones(ref.B, np.float32))
+    updater = ModelUpdater(model, optax.sgd(0.0), mse)
+    losses = np.array([float(updater.update(tb)["ModelUpdater/loss"]) for _ in range(400)])
+    np.testing.assert_allclose(losses.mean(), (0.25 + square) / 2, atol=4 * losses.std() / 20)
+    doubled = replace(tb, W=np.full(ref.B, 2, np.float32))
+    more = np.array([float(updater.update(doubled)["ModelUpdater/loss"]) for _ in range(400)])
+    np.testing.assert_allclose(more.mean(), 0.25 + square, atol=4 * more.std() / 20)
+
+
+def too_low_is_worse(y_true, y_pred, w=None):
+    """A loss whose arguments cannot be swapped."""
+    each = jnp.exp(y_true - y_pred) - (y_true - y_pred) - 1
+    return jnp.mean(each if w is None else (w * each.T).T)
+
+
+@pytest.mark.parametrize("kind", ["states", "rewards", "random states", "random rewards"])
+def test_the_loss_is_told_what_is_true(kind):
+    linex = lambda e: np.exp(e) - e - 1
+    funcs = {
+        "states": (coax.TransitionModel, next_type2, {}),
+        "rewards": (coax.RewardFunction, reward_type2, {}),
+        "random states": (coax.StochasticTransitionModel, certain, {}),
+        "random rewards": (
+            coax.StochasticRewardFunction,
+            lambda S, is_training: {
+                "logits": 1e3 * jax.nn.one_hot(4, N_BINS) + 0 * reward_law(S, is_training)["logits"]
+            },
+            {"value_range": (-3, 3), "num_bins": N_BINS},
+        ),
+    }
+    make, func, more = funcs[kind]
+    model, tb = make(func, ENV, random_seed=1, **more), batch()
+    w = ref.params_of(model)["w"]
+    each = {
+        "states": lambda s, a, r, s_next: np.mean(linex(logit(s_next) - seen(model, s) @ w[:, a])),
+        "rewards": lambda s, a, r, s_next: linex(r - (s @ w)[a]),
+        "random rewards": lambda s, a, r, s_next: linex(r - 1.5),
+    }
+    metrics = ModelUpdater(model, optax.sgd(0.0), too_low_is_worse).update(tb)
+    np.testing.assert_allclose(
+        metrics["ModelUpdater/loss"], mean(tb, each[kind.replace("random states", "states")]), rtol=1e-3
+    )
+
+
+# --- the object -------------------------------------------------------------------------------------------------------
+
+
+def on_the_host(rng, X):
+    assert not isinstance(X, jax.core.Tracer)
+    return np.tanh(np.asarray(X))
+
+
+@pytest.mark.parametrize("kind", ["states", "random states", "rewards"])
+def test_preprocessors_that_run_on_the_host(kind):
+    make, func = {
+        "states": (coax.TransitionModel, next_type2),
+        "random states": (coax.StochasticTransitionModel, next_law),
+        "rewards": (coax.RewardFunction, reward_type2),
+    }[kind]
+    tb, found = batch(), []
+    tb = replace(tb, S_next=np.where(np.arange(ref.B)[:, None] < 2, tb.S, tb.S_next))
+    tb = replace(tb, In=np.where(np.arange(ref.B) < 2, np.float32(0), tb.In))  # two rows without a next state
+    for preprocessor in (on_the_host, lambda rng, X: jnp.tanh(X)):
+        model = make(func, ENV, observation_preprocessor=preprocessor, random_seed=1)
+        ModelUpdater(model, SGD).update(tb)
+        found.append(ref.params_of(model)["w"])
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_what_it_is_made_of():
+    model = KINDS["random rewards"]()
+    regularizer = EntropyRegularizer(model)
+    updater = ModelUpdater(model, regularizer=regularizer)
+    assert updater.model is model
+    assert updater.regularizer is regularizer
+    assert updater.children == (model, regularizer)
+    assert ModelUpdater(KINDS["rewards"]()).loss_function is huber
+    assert ModelUpdater(KINDS["rewards"]()).hyperparams == {}
+    for name in ("model", "loss_function", "regularizer"):
+        with pytest.raises(AttributeError, match=rf"ModelUpdater\.{name} is compiled in.*Fix: make a new updater"):
+            setattr(updater, name, None)
+    assert set(updater.update(batch())) == {
+        f"ModelUpdater/{name}"
+        for name in (
+            *("loss", "loss_bare", "grads_max", "grads_norm"),
+            *("EntropyRegularizer/beta", "EntropyRegularizer/entropy"),
+        )
+    }
+
+
+def test_weights_may_be_clipped():
+    tb, W = batch(), np.linspace(0, 20, ref.B).astype(np.float32)
+    clipped = ModelUpdater(KINDS["rewards"](), SGD, clip_weights=(0.1, 10))
+    by_hand = ModelUpdater(KINDS["rewards"](), SGD)
+    assert_same_metrics = lambda a, b: np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-5)
+    assert_same_metrics(clipped.update(replace(tb, W=W)), by_hand.update(replace(tb, W=np.clip(W, 0.1, 10))))
+
+
+def test_it_goes_on_after_a_restart():
+    model, tb = KINDS["random states"](), batch()
+    updater = ModelUpdater(model, optax.adam(0.1), mse)  # it draws
+    updater.update(tb)
+    other = coax.utils.loads(coax.utils.dumps(updater))
+    saved = coax.utils.loads(coax.utils.dumps((model.state, updater.state)))
+    first = [float(updater.update(tb)["ModelUpdater/loss"]) for _ in range(3)]
+    assert first == [float(other.update(tb)["ModelUpdater/loss"]) for _ in range(3)]
+    model.state, updater.state = saved
+    assert first == [float(updater.update(tb)["ModelUpdater/loss"]) for _ in range(3)]
+    assert len(set(first)) == 3
+
+
+def test_beta_takes_effect_at_once_and_compiles_nothing(request):
+    model, tb = KINDS["random rewards"](), batch()
+    regularizer = EntropyRegularizer(model, beta=1.0)
+    updater = ModelUpdater(model, optax.sgd(0.0), regularizer=regularizer)
+    updater.update(tb), updater.update(tb)
+    w = ref.params_of(model)["w"]
+    bonus = mean(tb, lambda s, a, r, s_next: scipy.stats.entropy(ref.softmax(s @ w[:, a])))
+    with compilations() as found:
+        for beta in (2.0, 0.0):
+            regularizer.beta = beta
+            metrics = updater.update(tb)
+            term = metrics["ModelUpdater/loss"] - metrics["ModelUpdater/loss_bare"]
+            np.testing.assert_allclose(term, -beta * bonus, rtol=1e-4)
+    assert request.config.getoption("checking_leaks") or found == []

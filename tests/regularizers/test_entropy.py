@@ -220,3 +220,47 @@ def test_value_based_policies():
     want -= np.tanh(tb.S @ w)[np.arange(ref.B), tb.A]
     updater = QLearning(q, optimizer=SGD, loss_function=mse, policy_regularizer=EntropyRegularizer(pi, beta=0.3))
     np.testing.assert_allclose(updater.td_error(tb), want, atol=1e-5)
+
+
+def test_priors_in_the_right_dtype_are_kept_apart_too():
+    given = np.zeros((1, 3), np.float32)
+    regularizer = KLDivRegularizer(three(), priors={"logits": given})
+    given += 1
+    np.testing.assert_array_equal(regularizer.priors["logits"], np.zeros((1, 3)))
+
+
+def test_a_batch_without_a_row_that_counts():
+    pi, v, tb = policy(), coax.V(state_value, ref.DISCRETE, random_seed=2), flowing(ref.batch())
+    updater = SimpleTD(v, optimizer=SGD, policy_regularizer=EntropyRegularizer(pi))
+    entropies = [ref.entropy(ref.params_of(pi), s) for s in tb.S_next.astype(float)]
+    metrics = updater.update(replace(tb, In=np.zeros(ref.B, np.float32)))  # there is only what lies beyond the end
+    np.testing.assert_allclose(metrics["SimpleTD/EntropyRegularizer/entropy"], np.mean(entropies), rtol=1e-5)
+    spoilt = replace(tb, S_next=np.full_like(tb.S_next, np.nan), W=np.zeros(ref.B, np.float32))
+    assert np.isfinite(list(updater.update(spoilt, wait=True).values())).all()
+
+
+# --- functions of state and action ------------------------------------------------------------------------------------
+
+
+def test_a_function_of_state_and_action():
+    env = ref.DISCRETE
+    law = lambda S, A, is_training: {"logits": 2 * A[:, :3] * hk.get_parameter("one", (), init=jnp.ones)}
+    model = coax.StochasticRewardFunction(law, env, value_range=(0, 1), num_bins=3, random_seed=1)
+    regularizer = EntropyRegularizer(model, beta=0.5)
+    # one of three logits is 2, or none is, where the action is the fourth
+    known = [scipy.stats.entropy(ref.softmax(np.array([2.0, 0.0, 0.0])))] * 3 + [math.log(3)]
+    tb = flowing(ref.batch(), A_next=np.arange(ref.B) % 4, logP_next=np.zeros(ref.B, np.float32))
+    assert not np.array_equal(tb.A, tb.A_next)
+    values, _ = batch_eval(regularizer, tb)
+    np.testing.assert_allclose(values, [-0.5 * known[a] for a in tb.A], rtol=1e-5)
+    q = coax.Q(ref.q_type2, env, random_seed=1)
+    plain = coax.td_learning.Sarsa(q, loss_function=mse).td_error(tb)
+    with_bonus = coax.td_learning.Sarsa(q, loss_function=mse, policy_regularizer=regularizer).td_error(tb)
+    want = tb.In * [0.5 * known[a] for a in tb.A_next]
+    np.testing.assert_allclose(np.asarray(with_bonus) - np.asarray(plain), want, atol=1e-5)
+    v = coax.V(state_value, env, random_seed=2)
+    with pytest.raises(
+        TypeError,
+        match=r"EntropyRegularizer: expected a function of the state, .* got a StochasticReward.*Fix: pass a p",
+    ):
+        SimpleTD(v, policy_regularizer=regularizer).update(tb)

@@ -14,6 +14,7 @@ from gymnasium import spaces
 import coax
 from coax.policy_objectives import VanillaPG
 from coax.regularizers import EntropyRegularizer, KLDivRegularizer, LearnedTemperature
+from coax.regularizers._target_entropy import default_target_entropy
 from coax.td_learning import SimpleTD
 from coax.value_losses import mse
 
@@ -259,3 +260,91 @@ def test_arguments_of_the_wrong_kind():
     assert temperature.value == 1
     with pytest.raises(ValueError, match=r"transition_batch.S"):
         temperature.update(replace(ref.batch(), S=np.zeros((ref.B, 7), np.float32)))
+
+
+def test_there_is_no_default_for_other_laws():
+    with pytest.raises(
+        TypeError, match=r"target_entropy: expected a number, because there is no default for object.*F"
+    ):
+        default_target_entropy(object())
+
+
+def test_weights_that_are_none():
+    temperature = LearnedTemperature(policy())
+    for tb in (replace(ref.batch(), W=np.ones((ref.B, 1), np.float32)), jax.tree.map(lambda x: x[:0], ref.batch())):
+        with pytest.raises(
+            ValueError, match=r"LearnedTemperature: expected W with shape \[B\] and at least one row, g"
+        ):
+            temperature.update(tb)
+
+
+def test_a_batch_of_only_rows_of_weight_0_changes_nothing():
+    temperature = LearnedTemperature(policy(), target_entropy=0.4, optimizer=optax.adam(0.1))
+    temperature.update(ref.batch())
+    before = jax.tree.map(np.array, (temperature.log_temperature, temperature.optimizer_state))
+    spoilt = replace(ref.batch(), S=np.full((ref.B, ref.OBS), np.nan, np.float32), W=np.zeros(ref.B, np.float32))
+    metrics = temperature.update(spoilt, wait=True)
+    jax.tree.map(np.testing.assert_array_equal, (temperature.log_temperature, temperature.optimizer_state), before)
+    assert metrics["LearnedTemperature/loss"] == 0
+    assert np.isfinite(list(metrics.values())).all()
+
+
+def test_what_was_not_finite_is_said_at_the_next_call():
+    # the standard deviation is 1 in both dimensions
+    func = lambda S, is_training: {"mu": S[:, :2], "logvar": S[:, :2] * hk.get_parameter("u", (), init=jnp.zeros)}
+    pi = coax.Policy(func, ref.BOX, random_seed=1)
+    temperature = LearnedTemperature(pi, target_entropy=0.4, initial=0.7, optimizer=SGD)
+    good = pi.params
+    pi.params = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), good)
+    temperature.update(ref.batch(discrete=False))
+    jax.block_until_ready(temperature.state)
+    pi.params = good
+    with pytest.raises(RuntimeError, match=r"Look at the entropy of the policy"):
+        temperature.update(ref.batch(discrete=False))
+    assert temperature.value == pytest.approx(0.7, rel=1e-6)
+    even = replace(ref.batch(discrete=False), W=np.ones(ref.B, np.float32))
+    temperature.update(even, wait=True)
+    entropy = math.log(2 * math.pi * math.e)
+    assert temperature.value == pytest.approx(0.7 * math.exp(-0.5 * 0.7 * (entropy - 0.4)), rel=1e-5)
+
+
+def test_a_fresh_state():
+    temperature = LearnedTemperature(policy(), target_entropy=0.4, initial=0.7, optimizer=optax.adam(0.1))
+    temperature.update(ref.batch())
+    temperature.target_entropy = 0.6
+    temperature.state = temperature.init(jax.random.key(1))
+    assert temperature.value == pytest.approx(0.7, rel=1e-6)
+    assert temperature.target_entropy == pytest.approx(0.6)
+    assert int(temperature.optimizer_state[0].count) == 0
+
+
+def test_it_may_be_set_inside_a_compiled_function():
+    pi = policy()
+    temperature = LearnedTemperature(pi, target_entropy=0.4)
+    regularizer = EntropyRegularizer(pi, beta=temperature)
+
+    @coax.jit(over=regularizer)
+    def call(x):
+        temperature.value = x
+        return (
+            temperature.value,
+            regularizer.beta,
+            regularizer.function({"logits": jnp.zeros((1, 4))}, regularizer.beta),
+        )
+
+    np.testing.assert_allclose(
+        jnp.stack([jnp.ravel(x)[0] for x in call(0.25)]), [0.25, 0.25, -math.log(4) / 4], rtol=1e-5
+    )
+    assert temperature.value == pytest.approx(0.25)
+
+
+def test_many_seeds_at_once():
+    pi, tb = policy(), ref.batch()
+    temperature = LearnedTemperature(pi, target_entropy=0.4, optimizer=SGD)
+    init, apply = coax.transform(lambda: temperature.update(tb), over=temperature)
+    states = jax.vmap(lambda key: init(key))(jax.random.split(jax.random.key(0), 3))
+    _, new = jax.vmap(apply)(states)
+    for i in range(3):
+        params = {"w": np.asarray(states[pi]["params"]["~"]["w"][i], float)}
+        excess = ref.mean(tb, [ref.entropy(params, s) - 0.4 for s in tb.S.astype(float)])
+        np.testing.assert_allclose(new[temperature]["log_temperature"][i], -0.5 * excess, rtol=1e-4)

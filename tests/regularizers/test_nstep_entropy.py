@@ -10,9 +10,10 @@ import pytest
 
 import coax
 from coax.policy_objectives import VanillaPG
-from coax.regularizers import NStepEntropyRegularizer
+from coax.regularizers import LearnedTemperature, NStepEntropyRegularizer
 from coax.td_learning import SimpleTD
 from coax.value_losses import mse
+from tests.compilations import compilations
 
 from ..policy_objectives import reference as ref
 
@@ -165,3 +166,107 @@ def test_batches_that_do_not_say_what_comes():
         updater.update(ref.batch(), np.zeros(ref.B))
     with pytest.raises(TypeError, match=r"got the keys \['Adv'\]"):
         updater.update(ref.batch(extra_info={"Adv": np.zeros(ref.B, np.float32)}))
+
+
+def test_a_function_of_state_and_action():
+    law = lambda S, A, is_training: {"logits": hk.Linear(3)(S)}
+    model = coax.StochasticRewardFunction(law, ref.DISCRETE, value_range=(0, 1), num_bins=3)
+    with pytest.raises(TypeError, match="expected a function of the state, got a StochasticRewardFunction"):
+        NStepEntropyRegularizer(model, [1])
+
+
+# --- more targets -----------------------------------------------------------------------------------------------------
+
+
+def partial_returns(pi, tb, known, offsets, w, beta=0.3, f_inverse=lambda x: x):
+    """Rewards and bonuses along the way, and the value of what follows."""
+    v_next = np.where(tb.In == 0, 0, tb.In * f_inverse(tb.S_next.astype(float) @ w))
+    return tb.Rn - terms(pi, known, offsets, beta) + v_next
+
+
+def test_a_target_in_a_transformed_space():
+    pi, (tb, known) = policy(), traced(ENDS)
+    v = coax.V(state_value, ref.DISCRETE, value_transform=coax.value_transforms.LogTransform(2.0), random_seed=2)
+    w = ref.params_of(v)["w"]
+    f, f_inverse = lambda x: 2 * np.sign(x) * np.log1p(abs(x) / 2), lambda y: 2 * np.sign(y) * np.expm1(abs(y) / 2)
+    want = f(partial_returns(pi, tb, known, [1, 2, 3], w, f_inverse=f_inverse)) - tb.S @ w
+    regularizer = NStepEntropyRegularizer(pi, [1, 2, 3], beta=0.3, gamma=GAMMA)
+    updater = SimpleTD(v, optimizer=SGD, loss_function=mse, policy_regularizer=regularizer)
+    np.testing.assert_allclose(updater.td_error(tb), want, atol=1e-4)
+
+
+def test_a_target_that_is_a_law():
+    pi, (tb, known) = policy(), traced(ENDS)
+    v = coax.StochasticV(law_of_values, ref.DISCRETE, (-10, 10), num_bins=5, random_seed=2)
+    w, centres = ref.params_of(v)["w"], np.array([-8.0, -4.0, 0.0, 4.0, 8.0])
+    value = lambda S: np.array([ref.softmax(s @ w) @ centres for s in S.astype(float)])
+    want = tb.Rn - terms(pi, known, [1, 3]) + tb.In * value(tb.S_next) - value(tb.S)
+    regularizer = NStepEntropyRegularizer(pi, [1, 3], beta=0.3, gamma=GAMMA)
+    updater = SimpleTD(v, loss_function=mse, policy_regularizer=regularizer)
+    np.testing.assert_allclose(updater.td_error(tb), want, rtol=1e-4, atol=1e-4)
+
+
+def law_of_values(S, is_training):
+    return {"logits": S @ hk.get_parameter("w", (ref.OBS, 5), init=hk.initializers.RandomNormal(0.7))}
+
+
+def test_rows_of_weight_0_in_a_target():
+    pi, (tb, known) = policy(), traced(ENDS)
+    v = coax.V(state_value, ref.DISCRETE, random_seed=2)
+    w = ref.params_of(v)["w"]
+    want = partial_returns(pi, tb, known, [0, 3], w) - tb.S @ w
+    dead = np.arange(len(tb.W)) % 3 == 1
+    tb = ref.replace(tb, W=np.where(dead, 0, 1).astype(np.float32))
+    for x in (tb.S, tb.S_next, *tb.extra_info["states"]):
+        x[dead] = np.nan
+    regularizer = NStepEntropyRegularizer(pi, [0, 3], beta=0.3, gamma=GAMMA)
+    updater = SimpleTD(v, optimizer=SGD, loss_function=mse, policy_regularizer=regularizer)
+    metrics, errors = updater.update(tb, return_td_error=True, wait=True)
+    np.testing.assert_allclose(errors, np.where(dead, 0, want), atol=1e-5)
+    alive = [states for states, out in zip(known, dead, strict=True) if not out]
+    params = ref.params_of(pi)
+    entropies = [ref.entropy(params, states[n].astype(float)) for states in alive for n in (0, 3) if n < len(states)]
+    np.testing.assert_allclose(metrics["SimpleTD/EntropyRegularizer/entropy"], np.mean(entropies), rtol=1e-5)
+
+
+def test_no_state_that_contributes():
+    # one step that ended the episode: there is nothing at the offset 1
+    pi, (tb, _) = policy(), traced([(1, True)])
+    v = coax.V(state_value, ref.DISCRETE, random_seed=2)
+    regularizer = NStepEntropyRegularizer(pi, [1], beta=0.3, gamma=GAMMA)
+    updater = SimpleTD(v, optimizer=SGD, loss_function=mse, policy_regularizer=regularizer)
+    metrics, errors = updater.update(tb, return_td_error=True)
+    np.testing.assert_allclose(errors, 1.0 - tb.S @ ref.params_of(v)["w"], rtol=1e-5)
+    assert metrics["SimpleTD/EntropyRegularizer/entropy"] == 0
+
+
+def test_from_a_replay_buffer():
+    pi, (tb, known) = policy(), traced(ENDS)
+    v = coax.V(state_value, ref.DISCRETE, random_seed=2)
+    w = ref.params_of(v)["w"]
+    each = zip(tb.S, partial_returns(pi, tb, known, [1, 3], w) - tb.S @ w, strict=True)
+    known_errors = {s.tobytes(): error for s, error in each}
+    buffer = coax.experience_replay.SimpleReplayBuffer(100, random_seed=0)
+    buffer.add(tb)
+    drawn = buffer.sample(len(buffer))
+    regularizer = NStepEntropyRegularizer(pi, [1, 3], beta=0.3, gamma=GAMMA)
+    updater = SimpleTD(v, optimizer=SGD, loss_function=mse, policy_regularizer=regularizer)
+    np.testing.assert_allclose(updater.td_error(drawn), [known_errors[s.tobytes()] for s in drawn.S], atol=1e-5)
+
+
+def test_setting_numbers_compiles_nothing(request):
+    pi, (tb, known) = policy(), traced(ENDS)
+    v = coax.V(state_value, ref.DISCRETE, random_seed=2)
+    temperature = LearnedTemperature(pi)
+    regularizer = NStepEntropyRegularizer(pi, [1, 3], temperature, gamma=GAMMA)
+    updater = SimpleTD(v, optimizer=SGD, loss_function=mse, policy_regularizer=regularizer)
+    plain = np.asarray(SimpleTD(v, loss_function=mse).td_error(tb))
+    lifted = coax.jit(lambda tb: updater.td_error(tb), over=updater)
+    updater.td_error(tb), lifted(tb)
+    with compilations() as found:
+        for beta, gamma in ((0.5, 0.25), (2.0, 1.0), (0.125, 0.0)):
+            temperature.value, regularizer.gamma = beta, gamma
+            for errors in (updater.td_error(tb), lifted(tb)):
+                want = -terms(pi, known, [1, 3], beta, gamma)
+                np.testing.assert_allclose(np.asarray(errors) - plain, want, atol=1e-5)
+    assert request.config.getoption("checking_leaks") or found == []
