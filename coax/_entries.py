@@ -89,7 +89,10 @@ class Number:
     def _state_of(self, obj: Stateful) -> dict[str, Any]:
         state = obj._peek()
         if self._name not in state:
-            raise AttributeError(f"{type(obj).__name__} was made without {self._name}")
+            raise AttributeError(
+                f"{type(obj).__name__} was made without {self._name}, which is compiled in. "
+                f"Fix: make one with it: {type(obj).__name__}(..., {self._name}=...)."
+            )
         return state
 
     def __set__(self, obj: Stateful, value: Any) -> None:

@@ -125,8 +125,7 @@ class GradientRule(Rule):
         states = merge(self.core.mutable, given, rest)
         grads, function_state, report, each = self._differentiate(states, batch)
         new = self._advance(states, grads, function_state, self.weighted(batch)[1].live.any())
-        if self.core.uses_rng:
-            new[0]["rng"] = states[self.core.own]["rng"].advanced()
+        new = self._renewed(states, new)
         return (new, Metrics.stacked(report), each) if with_each else (new, Metrics.stacked(report))
 
     def _gradients(self, states: list, batch: Batch) -> tuple[Any, Any, Metrics, Any]:
@@ -134,7 +133,14 @@ class GradientRule(Rule):
         return grads, function_state, Metrics.stacked(report), each
 
     def _apply(self, given: list, rest: list, grads: Any, function_state: Any) -> tuple[list]:
-        return (self._advance(merge(self.core.mutable, given, rest), grads, function_state),)
+        states = merge(self.core.mutable, given, rest)
+        return (self._renewed(states, self._advance(states, grads, function_state)),)
+
+    def _renewed(self, states: list, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """New entries, with the next random numbers if anything draws."""
+        if self.core.uses_rng:
+            new[0]["rng"] = states[self.core.own]["rng"].advanced()
+        return new
 
     def _differentiate(self, states: list, batch: Batch) -> tuple[Any, Any, dict[str, jax.Array], Any]:
         """Gradients, new function state, scalars to report, and a number per row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..approximators import Ensemble
 
@@ -50,7 +51,7 @@ def check_reduction(reduction: Any, subset: Any, networks: int) -> None:
         raise ValueError(f"reduction: expected 'min' or 'mean', got {reduction!r}. Fix: 'min' takes the lowest.")
     if subset is None:
         return
-    if not isinstance(subset, int) or isinstance(subset, bool) or not 1 <= subset <= networks:
+    if not isinstance(subset, int | np.integer) or isinstance(subset, bool) or not 1 <= subset <= networks:
         raise ValueError(f"subset: expected an int from 1 to {networks}, got {subset!r}. Fix: draw fewer.")
 
 

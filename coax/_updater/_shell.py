@@ -43,6 +43,16 @@ class Updater(Stateful):
     clip_weights = Fixed("_clip_weights", "The bounds ``(low, high)`` of the sample weights, or None: compiled in.")
     rule = Fixed("_rule", "The pure functions that it compiles.")
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for name in ("target_func", "objective_func"):  # what a class could override up to 0.1.13
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: expected no such method, because nothing calls it: an updater is compiled "
+                    "from plain functions. Fix: differentiate a loss of your own, with the targets in "
+                    "coax.td_learning, and hand the gradients to updater.apply_grads."
+                )
+
     def _start(
         self,
         main: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -151,9 +152,9 @@ class Ensemble(Function, StateAction):
                 f"Ensemble: expected a coax.Q or coax.StochasticQ, got {type(q).__name__}. "
                 "Fix: pass one with the forward pass that all members share."
             )
-        if not isinstance(members, int) or isinstance(members, bool) or members < 1:
+        if not isinstance(members, int | np.integer) or isinstance(members, bool) or members < 1:
             raise ValueError(f"members: expected a positive int, got {members!r}. Fix: 2 is what SAC and TD3 have.")
-        rule = EnsembleRule.shared(q.rule, members)
+        rule = EnsembleRule.shared(q.rule, int(members))
         self._single = q
         self._set_up(q._forward, random_seed, rule, self.init)
 
@@ -166,6 +167,11 @@ class Ensemble(Function, StateAction):
 
     def __getitem__(self, index: int) -> Any:
         """A q-function with the present parameters of a member; later updates of either do not reach the other."""
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"Ensemble: expected an int as index, got {index!r}. Fix: one after the other, qs[0], qs[1]."
+            )
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"Ensemble: expected an index below {len(self)}, got {index}. Fix: count from 0.")
         state = self._peek()

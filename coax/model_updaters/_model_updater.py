@@ -49,7 +49,8 @@ class ModelUpdater(Updater):
     Rows without a next state are left out where next states are learned. Those are the rows with ``In == 0`` whose
     ``S_next`` equals ``S``: at a termination a tracer puts the true last observation there if it was told,
     ``tracer.add(..., done, s_next=s_next)``, and else the present one, which says nothing. A true transition from a
-    state into the same one, that is terminal, cannot be told from these.
+    state into the same one, that is terminal, cannot be told from these. Nor can any transition into the same state in
+    a batch of ``LambdaReturn``, where ``In`` is 0 everywhere: trace with ``NStep``.
 
     Parameters
     ----------

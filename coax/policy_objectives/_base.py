@@ -174,4 +174,4 @@ class PolicyObjective(Updater):
 
     def _check_more(self, tb: TransitionBatch, live: Any, found: dict[str, Any]) -> None:
         if self._regularizer is not None:
-            found["extra_info"] = tb.extra_info
+            found["extra_info"] = self._regularizer.extra_info(tb)

@@ -34,7 +34,7 @@ class DeterministicPG(PolicyObjective):
     TypeError
         If `q_targ` is no q-function, or no gradient would get to the policy: see :class:`SoftPG`.
     ValueError
-        If `q_targ` was made for other spaces than `pi`.
+        If `q_targ` was made for other spaces than `pi`, or an option is not one.
 
     References
     ----------

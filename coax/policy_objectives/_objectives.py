@@ -110,11 +110,15 @@ def cloning(view: View, batch: Batch, weights: Weights, weighted: bool) -> tuple
 
 
 def standardized(adv: jax.Array, weights: Weights) -> jax.Array:
-    """Advantages f32[B] shifted and scaled to mean 0 and deviation 1 over the rows that count; one alone is kept."""
+    """Advantages f32[B] shifted and scaled to mean 0 and deviation 1 over the rows that count; one alone is kept.
+
+    Those that are equal but for rounding become 0.
+    """
     live = weights.live
-    mean = jnp.mean(adv, where=live)
-    deviation = jnp.std(adv, where=live)
-    return jnp.where(live.sum() > 1, (adv - mean) / (deviation + 1e-8), adv)
+    mean, deviation = jnp.mean(adv, where=live), jnp.std(adv, where=live)
+    differ = deviation > 1e-5 * jnp.abs(mean)
+    scaled = jnp.where(differ, (adv - mean) / (deviation + 1e-8), 0.0)
+    return jnp.where(live.sum() > 1, scaled, adv)
 
 
 def kl_div_old(log_ratio: jax.Array, weights: Weights) -> jax.Array:

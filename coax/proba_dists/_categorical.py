@@ -21,8 +21,8 @@ __all__ = ("CategoricalDist",)
 
 def _times_log(p: jax.Array, log_q: jax.Array) -> jax.Array:
     """``p * log_q``, and 0 with gradient 0 where p is 0, however small q is."""
-    safe = jnp.where(p > 0, log_q, 0.0)
-    return jnp.where(p > 0, p * safe, 0.0)
+    safe = jnp.where(p == 0, 0.0, log_q)  # not p > 0, which hides a p that is NaN
+    return jnp.where(p == 0, 0.0, p * safe)
 
 
 def gumbel_softmax(logits: jax.Array, key: jax.Array, tau: float) -> jax.Array:

@@ -30,7 +30,10 @@ class Coefficient(Number):
                 f"{type(obj).__name__}.{self._name} is learned, so it cannot be set. Fix: set the value of the "
                 f"LearnedTemperature it was made with, or make a regularizer with a number, {self._name}={value!r}."
             )
-        super().__set__(obj, value)
+        if self._name in obj._peek():
+            super().__set__(obj, value)
+        else:  # a class of one's own may set it after super().__init__(f)
+            obj._write({**obj._peek(), self._name: self.leaf(value, type(obj).__name__)})
 
 
 class Regularizer(Stateful):
@@ -146,6 +149,10 @@ class Regularizer(Stateful):
         return dist_params if mask is None else self._f.proba_dist.masked(dist_params, mask(S))
 
     # --- how an updater takes it into its own compiled function
+
+    def extra_info(self, transition_batch: Any) -> Any:
+        """What of the extra info of a batch it looks at, ready for a compiled function; None if nothing."""
+        return None
 
     @property
     def rule(self) -> Regularizer:

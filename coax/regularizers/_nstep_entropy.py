@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._entries import Fixed, Number
+from .._stateful import collect
+from ..approximators import Function, host_only, prepare
 from ._base import BoundRegularizer, Regularizer, mean_of_live
 from ._learned_temperature import LearnedTemperature
 
@@ -112,6 +114,13 @@ class NStepEntropyRegularizer(Regularizer):
         return BoundAlong(*super().bind(state, parts, key))
 
     # --- inside
+
+    def extra_info(self, transition_batch: Any) -> Any:
+        """The states and the ends along the transitions."""
+        states, dones = self._steps(transition_batch.extra_info)
+        functions = [obj for obj in collect(self._f) if isinstance(obj, Function)]
+        observers = host_only(function.rule.observe for function in functions)
+        return {"states": [prepare(S, observers) for S in states], "dones": dones}
 
     def _valid(self, dones: Any) -> jax.Array:
         return self.valid_from_done(dones)[np.array(self._n)]

@@ -67,6 +67,7 @@ class TDLearning(Updater):
     _reports_targ = False
     _members: int | None = None
     _clips_change = False
+    _targ_name = "q_targ"
 
     loss_function = Fixed(
         "_loss_function", "The loss, ``loss_function(y_true, y_pred, w=None) -> f32[]``: compiled in."
@@ -99,8 +100,10 @@ class TDLearning(Updater):
         self._loss_function = as_loss(loss_function, name)
         check_regularizer(policy_regularizer, name)
         self._policy_regularizer = policy_regularizer
+        if policy_regularizer is not None:
+            check_same_spaces(self, "policy_regularizer", policy_regularizer.f, main)
+        argument = "v_targ" if isinstance(main, AbstractV) else self._targ_name
         for targ in self._targs:
-            argument = "v_targ" if isinstance(main, AbstractV) else "q_targ"
             check_same_spaces(self, argument, targ, main)
             self._check_same_head(argument, targ)
         for pi in pis:
@@ -212,8 +215,8 @@ class TDLearning(Updater):
             # nothing is bootstrapped from a terminal state, where there may be nothing left to do
             rows = (np.asarray(live) != 0) & (tb.In != 0)
             self._mask.check_values(found["S_next"], self._main.action_space, rows=rows)
-        if self._policy_regularizer is not None or self._clips_change:
-            found["extra_info"] = tb.extra_info
+        if self._policy_regularizer is not None:
+            found["extra_info"] = self._policy_regularizer.extra_info(tb)
 
     def _require_a_next(self, tb: TransitionBatch, live: Any) -> None:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._entries import Fixed, Number
 from .._sharing import Rule
@@ -44,7 +45,10 @@ class Smoothing(Rule):
 class Several:
     """Mixin of the updaters with several target networks; it has no state."""
 
+    _targ_name = "q_targ_list"
+
     q = Fixed("_main", "The function, or the ensemble, that learns.")
+    q_targ = Fixed("_main", "The same as :attr:`q`: the target looks at :attr:`q_targ_list`.")
     q_targ_list = Fixed("_targs", "The functions, or ensembles, that the target looks at.")
     pi_targ_list = Fixed("_pis", "The policies that the target looks at.")
     target_noise = Number(0)
@@ -72,11 +76,12 @@ class Several:
         )
         if discrete:
             if pi_targ_list is not None:
-                warnings.warn(f"{name}: pi_targ_list is not used for Discrete actions", UserWarning, stacklevel=4)
-            pis, smooth = (), None
+                warnings.warn(f"{name}: pi_targ_list is not used for Discrete actions", UserWarning, stacklevel=3)
+            pis = ()
         else:
             pis = checked_list(self, "pi_targ_list", pi_targ_list, Policy, "policies, e.g. [pi_targ]")
-            smooth = None if noise[0] is None else _smoothing(name, q.action_space)
+        smooth = None if noise[0] is None else _smoothing(name, q.action_space)
+        _check_laws(name, targs)
         networks = count_networks(targs)
         count = networks * (networks if discrete else len(pis))
         if (networks if discrete else count) < at_least:
@@ -92,8 +97,8 @@ class Several:
             backup = Backup(several_greedy_backup, (reduce,))
         else:
             backup = Backup(several_policies_backup, (Choose(sampled, smooth), reduce))
-        numbers = {
-            "target_noise": type(self).target_noise.leaf(noise[0] or 0.0, name),
+        numbers = smooth and {
+            "target_noise": type(self).target_noise.leaf(noise[0], name),
             "target_noise_clip": type(self).target_noise_clip.leaf(noise[1], name),
         }
         optimizer, loss_function, policy_regularizer, clip_weights = args
@@ -159,8 +164,8 @@ class ClippedDoubleQLearning(Several, TDLearning):
 class SoftClippedDoubleQLearning(Several, TDLearning):
     r"""TD learning towards the lowest of several estimates of the value of a sampled next action, as in SAC.
 
-    As :class:`ClippedDoubleQLearning`, with :math:`A_i` a sample of policy i where actions are not Discrete. The
-    entropy of the policy comes in with a `policy_regularizer`.
+    As :class:`ClippedDoubleQLearning`, with :math:`A_i` a sample of policy i where actions are not Discrete, and
+    without `target_noise`. The entropy of the policy comes in with a `policy_regularizer`.
 
     References
     ----------
@@ -189,7 +194,7 @@ class TruncatedQuantileLearning(Several, TDLearning):
     r"""TD learning towards the pooled quantiles of several q-functions, without the highest of them: TQC.
 
     The next action is a sample of the policy; of Discrete ones it is the best one. The arguments are those of
-    :class:`ClippedDoubleQLearning`, and `drop`.
+    :class:`SoftClippedDoubleQLearning` without `reduction` and `subset`, and `drop`.
 
     Parameters
     ----------
@@ -201,7 +206,7 @@ class TruncatedQuantileLearning(Several, TDLearning):
     Raises
     ------
     TypeError
-        If the q-functions have no quantiles.
+        If the q-functions have no quantiles, or not equally many.
     ValueError
         If nothing would be left.
 
@@ -232,12 +237,20 @@ class TruncatedQuantileLearning(Several, TDLearning):
                 f"{name}: expected q to have quantiles as output, got {type(q).__name__}. "
                 "Fix: pass a coax.StochasticQ without value_range, or an ensemble of them."
             )
-        if not isinstance(drop, int) or not 0 <= drop < dist.num_quantiles:
+        if not isinstance(drop, int | np.integer) or isinstance(drop, bool) or not 0 <= drop < dist.num_quantiles:
             raise ValueError(
                 f"{name}: expected drop to be an int from 0 to {dist.num_quantiles - 1}, got {drop!r}. Fix: 2 of 25."
             )
         self._drop = drop
-        more = Reduce("truncate", None, drop), (None, 0.0), 1
+        targs = q_targ_list if isinstance(q_targ_list, list | tuple) else [q_targ_list]
+        for targ in targs:
+            other = getattr(getattr(targ, "rule", None), "dist", dist)
+            if not isinstance(other, EmpiricalQuantileDist) or other.num_quantiles != dist.num_quantiles:
+                raise TypeError(
+                    f"{name}: expected q_targ_list to have {dist.num_quantiles} quantiles each, as q has, got {other}. "
+                    "Fix: pass copies of what learns."
+                )
+        more = Reduce("truncate", None, int(drop)), (None, 0.0), 1
         base = optimizer, loss_function, policy_regularizer, clip_weights
         self._set_up_several(q, pi_targ_list, q_targ_list, True, *more, *base)
 
@@ -249,8 +262,22 @@ def check_member(updater: Any, argument: str, q: Any) -> None:
 
 
 def _smoothing(owner: str, space: Any) -> Smoothing:
-    if not isinstance(space, gymnasium.spaces.Box) or not space.is_bounded():
+    floats = isinstance(space, gymnasium.spaces.Box) and np.issubdtype(space.dtype, np.floating)
+    if not floats or not space.is_bounded():
         raise TypeError(
-            f"{owner}: expected a Box with bounds for target_noise, got {space}. Fix: leave target_noise out."
+            f"{owner}: expected a Box of floats with bounds for target_noise, got {space}. Fix: leave target_noise out."
         )
     return Smoothing.shared(space)
+
+
+def _check_laws(owner: str, targs: tuple) -> None:
+    """Refuse laws that cannot be laid side by side."""
+    dists = [getattr(targ.rule, "dist", None) for targ in targs]
+    sizes = sorted(
+        {dist.default_priors[next(iter(dist.default_priors))].shape[-1] for dist in dists if dist is not None}
+    )
+    if len(sizes) > 1:
+        raise ValueError(
+            f"{owner}: expected all of q_targ_list to have as many bins or quantiles, got {sizes}. "
+            "Fix: make them with the same num_bins."
+        )

@@ -92,6 +92,8 @@ class ExpectedSarsa(TDLearning):
     ------
     NotImplementedError
         If the actions are not Discrete.
+    TypeError
+        If `pi_targ` is none of Policy, EpsilonGreedy and BoltzmannPolicy.
 
     References
     ----------

@@ -79,3 +79,5 @@ class SimpleTD(TDLearning):
                 f"clip_change; got shape {None if old is None else np.shape(old)}. "
                 "Fix: use a tracer that records it, or leave clip_change out."
             )
+        if self._clips_change:
+            found["extra_info"] = {**(found.get("extra_info") or {}), "V": old}

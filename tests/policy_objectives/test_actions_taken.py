@@ -233,6 +233,13 @@ def test_normalized_advantages_by_hand():
     np.testing.assert_allclose(metrics["PPOClip/loss"], -5, rtol=1e-6)
 
 
+def test_equal_advantages_are_normalized_to_zero():
+    tb = toss(n=33)
+    for value in (100.1, -3.3, 0.0):
+        _, metrics = gradient_of(PPOClip(coin(), SGD, normalize_advantage=True), tb, [value] * 33)
+        assert float(metrics["PPOClip/loss"]) == 0
+
+
 # --- weights, masks ---------------------------------------------------------------------------------------------------
 
 

@@ -191,3 +191,27 @@ def test_inside_a_compiled_function(name):
         a, b = eager.update(tb), update(tb)
         np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ref.params_of(pi)["w"], ref.params_of(twin)["w"], rtol=1e-5)
+
+
+def test_applying_gradients_renews_the_random_numbers():
+    # a sample of a wide policy: two steps that change nothing see two samples
+    pi = policy(discrete=False)
+    q = coax.Q(ref.q_box, ref.BOX, random_seed=1)
+    tb, updater = ref.batch(discrete=False), SoftPG(pi, [q])
+    found = []
+    for _ in range(3):
+        grads, function_state, metrics = updater.grads_and_metrics(tb)
+        updater.apply_grads(jax.tree.map(jnp.zeros_like, grads), function_state)
+        found.append(float(metrics["SoftPG/loss"]))
+    assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize("name", ["target_func", "objective_func"])
+def test_methods_that_nothing_calls_any_more(name):
+    with pytest.raises(TypeError, match=rf"Mine.{name}: expected no such method, because nothing calls it"):
+        type("Mine", (VanillaPG,), {name: lambda *args: None})
+
+
+def test_numbers_that_it_was_not_made_with():
+    with pytest.raises(AttributeError, match=r"PPOClip was made without dual_clip.*Fix: make one with it"):
+        PPOClip(policy()).dual_clip = 3.0

@@ -255,3 +255,10 @@ def test_a_mask_with_other_leading_axes():
 def test_no_affine_transform():
     with pytest.raises(NotImplementedError, match="not numbers"):
         DIST.affine_transform(DIST.default_priors, 1, 0)
+
+
+def test_what_is_not_a_number_is_not_hidden():
+    logits = {"logits": jnp.array([[jnp.nan, 0.0, 0.0]])}
+    dist = CategoricalDist(gymnasium.spaces.Discrete(3))
+    assert np.isnan(dist.entropy(logits)).all()
+    assert np.isnan(dist.kl_divergence(logits, {"logits": jnp.zeros((1, 3))})).all()

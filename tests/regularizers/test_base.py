@@ -1,5 +1,7 @@
 """The base of the regularizers, by a hand-written one, and its effect on TD targets."""
 
+import gymnasium
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -186,3 +188,45 @@ def test_other_updaters(cls):
     v_next = ref.bootstrap_value(cls.__name__, w, w, tb) - 0.3 * first_logit(pi, tb.S_next)
     got = cls(f, loss_function=mse, policy_regularizer=First(pi)).td_error(tb)
     np.testing.assert_allclose(got, ref.update(w, tb, v_next, "mse")["td_error"], rtol=1e-4, atol=1e-5)
+
+
+class AsBefore(Regularizer):
+    """As a script for 0.1.13 would write it: beta is set after the base knows the function."""
+
+    def __init__(self, f, beta=0.3):
+        super().__init__(f)
+        self.beta = beta
+
+    def function(self, dist_params, beta):
+        return beta * dist_params["logits"][:, 0]
+
+    def metrics_func(self, dist_params, beta):
+        return {"AsBefore/beta": beta}
+
+
+def test_beta_may_be_set_after_the_base_was_made():
+    pi, tb = policy(), ref.batch()
+    regularizer = AsBefore(pi, 0.7)
+    v = coax.V(ref.state_value, ref.ENV, random_seed=1)
+    with_term = SimpleTD(v, optimizer=optax.sgd(0.0), loss_function=mse, policy_regularizer=regularizer)
+    plain = np.asarray(SimpleTD(v, optimizer=optax.sgd(0.0), loss_function=mse).td_error(tb))
+    for beta in (0.7, 0.2):
+        regularizer.beta = beta
+        np.testing.assert_allclose(
+            with_term.td_error(tb) - plain, -tb.In * beta * first_logit(pi, tb.S_next), atol=1e-5
+        )
+
+
+def test_what_it_does_not_look_at_may_be_anything():
+    tb = ref.batch(extra_info={"name": np.array(["x"] * ref.B)})
+    metrics = QLearning(coax.Q(ref.type2, ref.ENV, random_seed=1), policy_regularizer=First(policy())).update(tb)
+    assert np.isfinite(metrics["QLearning/loss"])
+
+
+def test_a_policy_of_another_environment():
+    other = type(
+        "Env", (), {"observation_space": gymnasium.spaces.Box(-1, 1, (5,)), "action_space": ref.ENV.action_space}
+    )
+    stranger = coax.Policy(lambda S, is_training: {"logits": hk.Linear(ref.N)(S)}, other)
+    with pytest.raises(ValueError, match="QLearning: expected policy_regularizer to have the observation_space"):
+        QLearning(coax.Q(ref.type2, ref.ENV, random_seed=1), policy_regularizer=First(stranger))

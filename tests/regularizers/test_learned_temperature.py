@@ -243,6 +243,14 @@ def test_what_is_not_finite_leaves_it_alone():
     assert temperature.value == pytest.approx(0.7, rel=1e-6)
 
 
+def test_observations_that_are_not_finite():
+    # also where the law is categorical, whose entropy leaves out what has probability 0
+    temperature = LearnedTemperature(policy(), initial=0.7)
+    with pytest.raises(RuntimeError, match="LearnedTemperature: the gradient"):
+        temperature.update(replace(ref.batch(), S=np.full((ref.B, ref.OBS), np.nan, np.float32)), wait=True)
+    assert temperature.value == pytest.approx(0.7, rel=1e-6)
+
+
 def test_arguments_of_the_wrong_kind():
     pi = policy()
     with pytest.raises(TypeError, match="LearnedTemperature: expected a policy, got float"):

@@ -270,3 +270,20 @@ def test_setting_numbers_compiles_nothing(request):
                 want = -terms(pi, known, [1, 3], beta, gamma)
                 np.testing.assert_allclose(np.asarray(errors) - plain, want, atol=1e-5)
     assert request.config.getoption("checking_leaks") or found == []
+
+
+def test_preprocessors_that_run_on_the_host():
+    def doubled(rng, S):
+        return 2 * np.asarray(S, np.float32)
+
+    def func(S, is_training):
+        return ref.categorical(S, is_training)
+
+    pi, on_host = (coax.Policy(func, ref.DISCRETE, preprocessor, random_seed=3) for preprocessor in (None, doubled))
+    on_host.params = jax.tree.map(lambda x: x / 2, pi.params)
+    tb, _ = traced(ENDS)
+    zeros = np.zeros(len(tb.W))
+    losses = [
+        VanillaPG(x, SGD, NStepEntropyRegularizer(x, [0, 2])).update(tb, zeros)["VanillaPG/loss"] for x in (pi, on_host)
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

@@ -327,3 +327,49 @@ def test_policies_for_discrete_actions_are_not_used():
     pi = coax.Policy(lambda S, is_training: {"logits": hk.Linear(ref.N)(S)}, ref.ENV)
     with pytest.warns(UserWarning, match="pi_targ_list is not used for Discrete actions"):
         ClippedDoubleQLearning(Q, [pi], [Q, Q])
+
+
+# --- laws and noise that do not fit -----------------------------------------------------------------------------------
+
+
+def laws(n):
+    def func(S, is_training):
+        values = hk.Linear(ref.N * n)(S).reshape(-1, ref.N, n)
+        return {"values": values, "quantile_fractions": jnp.broadcast_to((jnp.arange(n) + 0.5) / n, values.shape)}
+
+    return coax.StochasticQ(func, ref.ENV, num_bins=n, random_seed=n)
+
+
+def test_laws_of_other_sizes_are_refused():
+    bins = ds.q_of("bins", 1)
+    with pytest.raises(TypeError, match=r"expected q_targ_list to have 5 quantiles each, as q has, got Discretized"):
+        TruncatedQuantileLearning(laws(5), None, [bins])
+    with pytest.raises(TypeError, match=r"expected q_targ_list to have 7 quantiles each"):
+        TruncatedQuantileLearning(laws(7), None, [laws(5)], drop=6)
+    with pytest.raises(
+        ValueError, match=r"expected all of q_targ_list to have as many bins or quantiles, got \[5, 7\]"
+    ):
+        ClippedDoubleQLearning(laws(5), None, [laws(5), laws(7)])
+    with pytest.raises(TypeError, match="ClippedDoubleQLearning: expected q_targ_list to have the kind of output"):
+        ClippedDoubleQLearning(laws(5), None, [coax.Q(ref.type2, ref.ENV), coax.Q(ref.type2, ref.ENV)])
+    with pytest.raises(ValueError, match="drop"):
+        TruncatedQuantileLearning(laws(5), None, [laws(5)], drop=True)
+
+
+def test_noise_that_has_no_place():
+    qs, (pi,) = functions(1, 2), policies(3)
+    for make in (ClippedDoubleQLearning, SoftClippedDoubleQLearning):
+        with pytest.raises(AttributeError, match="was made without target_noise"):
+            make(qs[0], [pi], qs).target_noise = 0.5
+    table = [coax.Q(ref.type2, ref.ENV, random_seed=i) for i in (1, 2)]
+    with pytest.raises(TypeError, match="expected a Box of floats with bounds for target_noise, got Discrete"):
+        ClippedDoubleQLearning(table[0], None, table, target_noise=0.2)
+    assert ClippedDoubleQLearning(qs[0], [pi], qs).q_targ is qs[0]  # as scripts know it
+
+
+def test_numpy_integers_count():
+    ensemble = coax.Ensemble(coax.Q(ref.type2, ref.ENV, random_seed=1), np.int64(3), random_seed=1)
+    assert len(ensemble) == 3
+    ClippedDoubleQLearning(ensemble, None, ensemble.copy(), subset=np.int64(2))
+    with pytest.raises(TypeError, match="expected an int as index"):
+        ensemble[:1]
