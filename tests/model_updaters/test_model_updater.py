@@ -245,6 +245,51 @@ def test_rows_without_a_next_observation_are_left_out(kind):
     assert_same(ModelUpdater(KINDS[kind](), SGD), ends, without(tb, unknown))
 
 
+def test_rows_that_look_as_if_they_had_none():
+    # one stays where it was and goes on, one ends where it was, one ends elsewhere but has one number in common
+    model, tb = KINDS["states"](), batch()
+    S_next, In = tb.S_next.copy(), tb.In.copy()
+    S_next[[0, 1]], S_next[2, 0], In[[1, 2]] = tb.S[[0, 1]], tb.S[2, 0], 0
+    tb = replace(tb, S_next=S_next, In=In)
+    w = ref.params_of(model)["w"]
+    each = [
+        weight * np.mean((logit(s_next) - seen(model, s) @ w[:, a]) ** 2) / 2 for s, a, _, s_next, weight in rows(tb)
+    ]
+    got = ModelUpdater(model, SGD, mse).update(tb)["ModelUpdater/loss"]
+    np.testing.assert_allclose(got, np.mean(np.delete(each, 1)), rtol=1e-4)
+
+
+def test_all_parts_say_whether_there_is_a_next_observation():
+    env = types.SimpleNamespace(
+        observation_space=spaces.Tuple([spaces.Box(-10, 10, (1,)), spaces.Discrete(3)]), action_space=spaces.Discrete(2)
+    )
+    # nowhere, at 0 in both parts; what is wrong is the square of x and the mean of one square, 1/3
+    func = lambda S, is_training: (
+        jnp.zeros((len(S[0]), 2, 1)) * hk.get_parameter("w", (), init=jnp.ones),
+        jnp.zeros((len(S[0]), 2, 3)),
+    )
+    model = coax.TransitionModel(func, env, random_seed=1)
+    x, n = np.float32([[1], [1], [1]]), np.array([0, 0, 0])
+    x_next, n_next = np.float32([[5], [1], [1]]), np.array([0, 1, 0])  # all ends: another x, another n, the same
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    tb = coax.reward_tracing.TransitionBatch((x, n), n, ones, ones, zeros, (x_next, n_next))
+    want = (np.log(15 / 5) ** 2 + np.log(11 / 9) ** 2) / 2 / 2 + 1 / 3 / 2
+    np.testing.assert_allclose(ModelUpdater(model, SGD, mse).update(tb)["ModelUpdater/loss"], want, rtol=1e-4)
+
+
+def test_rows_without_a_next_observation_may_have_no_gradient():
+    # at 0 the slope of the root is infinite
+    root = lambda S, is_training: jnp.sqrt(jnp.abs(next_type2(S, is_training)))
+    tb = batch()
+    S, S_next, In = tb.S.copy(), tb.S_next.copy(), tb.In.copy()
+    S[1] = S_next[1] = In[1] = 0
+    tb = replace(tb, S=S, S_next=S_next, In=In)
+    updaters = [ModelUpdater(coax.TransitionModel(root, ENV, random_seed=1), SGD) for _ in range(2)]
+    updaters[0].update(tb, wait=True)
+    updaters[1].update(without(tb, np.arange(ref.B) == 1), wait=True)
+    np.testing.assert_allclose(*(ref.params_of(updater.model)["w"] for updater in updaters), rtol=1e-4, atol=1e-5)
+
+
 def test_all_rewards_count():
     tb = batch()
     ends = replace(tb, S_next=tb.S, In=np.zeros(ref.B, np.float32))

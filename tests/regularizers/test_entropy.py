@@ -108,6 +108,9 @@ def test_masked_actions_are_not_part_of_it():
     values, metrics = batch_eval(EntropyRegularizer(pi, beta=1.0), tb)
     np.testing.assert_allclose(values, [-math.log(4), -math.log(2)], rtol=1e-6)
     np.testing.assert_allclose(metrics["EntropyRegularizer/entropy"], 1.5 * math.log(2), rtol=1e-6)
+    soft = coax.BoltzmannPolicy(coax.Q(lambda S, is_training: hk.Linear(4, w_init=jnp.zeros)(S["x"]), env))
+    values, _ = batch_eval(EntropyRegularizer(soft, beta=1.0), tb)
+    np.testing.assert_allclose(values, [-math.log(4), -math.log(2)], rtol=1e-6)
     # what is excluded costs nothing: the divergence of two halves from four quarters is log 2
     values, _ = batch_eval(KLDivRegularizer(pi, beta=1.0), tb)
     np.testing.assert_allclose(values, [0, math.log(2)], atol=1e-6)

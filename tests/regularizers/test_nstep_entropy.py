@@ -83,6 +83,9 @@ def test_valid_from_done_by_hand():
     dones = np.array([[False, False, True], [False, True, False], [True, False, False], [False, False, True]])
     want = [[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0]]
     np.testing.assert_array_equal(NStepEntropyRegularizer.valid_from_done(dones), want)
+    over = np.array([[False, True], [True, True], [True, True], [True, True]])
+    for func in (NStepEntropyRegularizer.valid_from_done, jax.jit(NStepEntropyRegularizer.valid_from_done)):
+        np.testing.assert_array_equal(func(over), [[1, 1], [1, 0], [0, 0], [0, 0]])
 
 
 def state_value(S, is_training):
