@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from typing import Any, NamedTuple
 
 import jax
@@ -30,10 +31,11 @@ class Coefficient(Number):
                 f"{type(obj).__name__}.{self._name} is learned, so it cannot be set. Fix: set the value of the "
                 f"LearnedTemperature it was made with, or make a regularizer with a number, {self._name}={value!r}."
             )
-        if self._name in obj._peek():
-            super().__set__(obj, value)
-        else:  # a class of one's own may set it after super().__init__(f)
+        if self._name not in obj._peek() and self._name in inspect.signature(obj.function).parameters:
+            # a class of one's own may set it after super().__init__(f)
             obj._write({**obj._peek(), self._name: self.leaf(value, type(obj).__name__)})
+        else:
+            super().__set__(obj, value)
 
 
 class Regularizer(Stateful):
