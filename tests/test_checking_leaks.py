@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.full
 def test_the_fast_tier_passes_under_checking_leaks():
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--checking-leaks", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--checking-leaks", "-p", "no:cacheprovider"],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
