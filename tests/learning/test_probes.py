@@ -12,6 +12,8 @@ from gymnasium.utils.env_checker import check_env
 import coax
 from tests.probes import CONTINUOUS, DISCRETE, DistanceAtTheSecondStep, OnlyTruncated, RewardOfBoth, TwoSteps, play
 
+pytestmark = pytest.mark.gate  # some 200 little trainings
+
 # One lesson is the gradient step over all transitions at once, hence there is no noise but that of what was played.
 FIT = {"optimizer": optax.adam(optax.cosine_decay_schedule(0.1, 200)), "loss_function": coax.value_losses.mse}
 N_UPDATES = 200

@@ -141,6 +141,7 @@ def nest(inner):
 SPACES = nest(nest(nest(LEAVES)))
 
 
+@pytest.mark.gate
 @settings(max_examples=200)
 @given(SPACES, st.integers(0, 2**31 - 1))
 def test_any_space(space, seed):
@@ -203,6 +204,7 @@ def test_against_scipy():
         assert best.all()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("how", [jax.jit, jax.vmap], ids=["jit", "vmap"])
 def test_transforms_of_functions(how):
     p, q = random_params(NESTED, 2, (2, 3)), random_params(NESTED, 3, (2, 3))
