@@ -373,3 +373,37 @@ def test_numpy_integers_count():
     ClippedDoubleQLearning(ensemble, None, ensemble.copy(), subset=np.int64(2))
     with pytest.raises(TypeError, match="expected an int as index"):
         ensemble[:1]
+
+
+# --- what is added to a law, and what counts for nothing in it --------------------------------------------------------
+
+
+def atoms_at(*values):
+    """Quantiles that are the same everywhere, for every action; of some actions they may be others."""
+
+    def func(S, is_training):
+        one = hk.get_parameter("one", (), init=jnp.ones)
+        x = jnp.broadcast_to(one * jnp.array(values), (S.shape[0], ref.N, 2))
+        return {"values": x, "quantile_fractions": jnp.broadcast_to(jnp.array([0.25, 0.75]), x.shape)}
+
+    return coax.StochasticQ(func, ref.ENV, num_bins=2, random_seed=1)
+
+
+def test_a_bonus_moves_a_law_upwards():
+    # all actions are equally likely, so that the entropy is log 4; the law has the mean 2 before and after
+    q, tb = atoms_at(1.0, 3.0), ref.batch(In=np.full(ref.B, 0.5, np.float32), Rn=np.zeros(ref.B, np.float32))
+    pi = coax.Policy(lambda S, is_training: {"logits": hk.Linear(ref.N, w_init=jnp.zeros)(S)}, ref.ENV)
+    entropy = coax.regularizers.EntropyRegularizer(pi, beta=2.0)
+    error = QLearning(q, loss_function=mse, policy_regularizer=entropy).td_error(tb)
+    np.testing.assert_allclose(error, 0.5 * (2 + 2 * np.log(4)) - 2, rtol=1e-5)
+
+
+def test_a_law_of_probability_0_may_be_anything():
+    # the last action is never taken, and its values are infinite
+    values = [[1.0, 3.0]] * (ref.N - 1) + [[np.inf, np.inf]]
+    excluding = lambda S, is_training: {"logits": hk.Linear(ref.N, w_init=jnp.zeros)(S).at[:, -1].set(-jnp.inf)}
+    pi, q_targ, q = coax.Policy(excluding, ref.ENV), atoms_at(*values), atoms_at(1.0, 3.0)
+    tb = ref.batch(In=np.full(ref.B, 0.5, np.float32), Rn=np.zeros(ref.B, np.float32))
+    updater = coax.td_learning.ExpectedSarsa(q, pi, q_targ, loss_function=mse)
+    np.testing.assert_allclose(updater.td_error(tb), 0.5 * 2 - 2, rtol=1e-5)
+    updater.update(tb, wait=True)
