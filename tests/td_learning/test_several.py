@@ -407,3 +407,14 @@ def test_a_law_of_probability_0_may_be_anything():
     updater = coax.td_learning.ExpectedSarsa(q, pi, q_targ, loss_function=mse)
     np.testing.assert_allclose(updater.td_error(tb), 0.5 * 2 - 2, rtol=1e-5)
     updater.update(tb, wait=True)
+
+
+def test_noisy_actions_stay_in_the_box():
+    # the mode is within 1e-6 of the upper bound, and the noise goes up as often as down
+    q, (pi,) = identity_q(), policies(3)
+    pi.params = {"mu": {"w": jnp.zeros_like(pi.params["mu"]["w"]), "b": jnp.full((2,), 16.0)}}
+    tb = box_batch(Rn=np.zeros(B, np.float32), In=np.ones(B, np.float32))
+    updater = ClippedDoubleQLearning(q, [pi], [q, q.copy()], loss_function=mse, target_noise=0.5)
+    sums = np.asarray(updater.td_error(tb)) + tb.A.sum(axis=1)
+    assert sums.max() <= 2 * HIGH + 1e-4
+    assert sums.min() < 2 * HIGH - 0.1
