@@ -414,6 +414,7 @@ def test_noisy_actions_stay_in_the_box():
     q, (pi,) = identity_q(), policies(3)
     pi.params = {"mu": {"w": jnp.zeros_like(pi.params["mu"]["w"]), "b": jnp.full((2,), 16.0)}}
     tb = box_batch(Rn=np.zeros(B, np.float32), In=np.ones(B, np.float32))
+    tb = ref.rows_of(tb, np.arange(100) % B)
     updater = ClippedDoubleQLearning(q, [pi], [q, q.copy()], loss_function=mse, target_noise=0.5)
     sums = np.asarray(updater.td_error(tb)) + tb.A.sum(axis=1)
     assert sums.max() <= 2 * HIGH + 1e-4
