@@ -410,8 +410,11 @@ def test_a_law_of_probability_0_may_be_anything():
 
 
 def test_noisy_actions_stay_in_the_box():
-    # the mode is within 1e-6 of the upper bound, and the noise goes up as often as down
-    q, (pi,) = identity_q(), policies(3)
+    # The mode is within 1e-6 of the upper bound, and the noise goes up as often as down. By default q clips as well, so
+    # here it has a preprocessor that does not.
+    func = lambda S, A, is_training: jnp.sum(A, axis=1) * hk.get_parameter("one", (), init=jnp.ones)
+    q = coax.Q(func, ds.BOX_ENV, action_preprocessor=lambda rng, A: jnp.asarray(A, jnp.float32), random_seed=1)
+    (pi,) = policies(3)
     pi.params = {"mu": {"w": jnp.zeros_like(pi.params["mu"]["w"]), "b": jnp.full((2,), 16.0)}}
     tb = box_batch(Rn=np.zeros(B, np.float32), In=np.ones(B, np.float32))
     tb = ref.rows_of(tb, np.arange(100) % B)
