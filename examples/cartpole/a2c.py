@@ -10,7 +10,7 @@ import optax
 import coax
 
 # --- settings
-STEPS = int(os.environ.get("COAX_STEPS", 200_000))
+STEPS = int(os.environ.get("COAX_STEPS", 100_000))
 SEED = int(os.environ.get("SEED", 13))
 GAMMA, LAMBDA = 0.99, 0.95
 SEGMENT = 32
@@ -54,6 +54,7 @@ def learn(batch):
 
 
 # --- loop
+segment = []
 s, info = env.reset(seed=SEED)
 while env.T < STEPS:
     a = pi(s)
@@ -61,8 +62,11 @@ while env.T < STEPS:
 
     # Only where the pole fell is there no future to value; where time ran out there is one, in s_next.
     tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
-    if tracer:
-        env.record_metrics(learn(tracer.flush()))
+    while tracer:
+        segment.append(tracer.pop())
+        if len(segment) == SEGMENT:  # always as many, so that all is compiled once
+            env.record_metrics(learn(coax.reward_tracing.concatenate(segment)))
+            segment.clear()
 
     s = s_next
     if terminated or truncated:

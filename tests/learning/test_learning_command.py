@@ -103,14 +103,27 @@ print("not to be seen")
 
 def test_measure(tmp_path, capsys):
     # Seeds 0 to 3 with 10 steps: 3 * 10, 3 * 11, 3 * 12, 3 * 13. The mean of all is 34.5, and so is that of 33 and 36.
+    # Seeds 0 and 1 with 20 steps: 60 and 63.
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    line = learning.measure(learning.Row("three", str(script), 10, 34.5), 4)
-    assert line[:-1] == ("three", "ThreeSteps-v0", "10", "30 33 36 39", "34.5", "34.5", "34.5")
+    rows = [learning.Row("three", str(script), 10, 34.5, seeds=4), learning.Row("two", str(script), 20, 62, seeds=2)]
+    lines = {row.name: cells[:-1] for row, cells in learning.measure(rows, None)}
+    assert lines == {
+        "three": ("three", "ThreeSteps-v0", "10", "30 33 36 39", "34.5", "34.5", "34.5"),
+        "two": ("two", "ThreeSteps-v0", "20", "60 63", "61.5", "61.5", "62"),
+    }
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == 5
+    assert len(out) == 4 + 2 + 2
     assert any(text.startswith("three seed 3: 39.0 (lowest 39.0) in ") for text in out)
-    assert out[-1] == "three: mean 34.5, interquartile mean 34.5; gate 34.5 reached"
+    assert "three: mean 34.5, interquartile mean 34.5; gate 34.5 reached" in out
+    assert "two: mean 61.5, interquartile mean 61.5; gate 62 MISSED" in out
+
+
+def test_measure_so_many_seeds(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ((_, line),) = learning.measure([learning.Row("three", str(script), 10, 34.5)], 1)
+    assert line[3] == "30"
 
 
 @pytest.fixture
@@ -118,9 +131,9 @@ def measured(monkeypatch):
     """The rows `good` and `bad`, which are not trained; what was asked of them."""
     asked = []
 
-    def measure(row, n_seeds):
-        asked.append((row.name, n_seeds))
-        return cells(row.name, "-90.0")
+    def measure(rows, n_seeds):
+        asked.append(([row.name for row in rows], n_seeds))
+        return [(row, cells(row.name, "-90.0")) for row in rows]
 
     rows = [learning.Row("good", "", 1, -90), learning.Row("bad", "", 1, -89.9, seeds=3)]
     monkeypatch.setattr(learning, "ROWS", rows)
@@ -133,10 +146,10 @@ def test_the_exit_code_tells_whether_all_gates_were_reached(name, code, measured
     assert learning.main([name]) == code
 
 
-def test_seeds(measured):
+def test_what_is_asked_for(measured):
     learning.main(["all"])
-    learning.main(["all", "--seeds", "2"])
-    assert measured == [("good", 5), ("bad", 3), ("good", 2), ("bad", 2)]
+    learning.main(["good", "--seeds", "2"])
+    assert measured == [(["good", "bad"], None), (["good"], 2)]
 
 
 def test_the_page_is_written_when_asked(measured, tmp_path, monkeypatch):
