@@ -1,5 +1,6 @@
 """Replay buffers: transitions kept for later, and drawn from at random."""
 
+from ._prioritized import PrioritizedReplayBuffer
 from ._simple import SimpleReplayBuffer
 
-__all__ = ("SimpleReplayBuffer",)
+__all__ = ("PrioritizedReplayBuffer", "SimpleReplayBuffer")

@@ -7,25 +7,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from ._ring import NUMBERS, STORED, Ring, describe
+from ._transitions import NUMBERS, STORED, Transitions, describe
 
 __all__ = ("checked",)
 
-_FIX = "Fix: give the state of a buffer of the same capacity, for the same transitions."
+_FIX = "Fix: give the state of a buffer of the same kind and capacity, for the same transitions."
+_SAVED = sorted((*STORED, "observations"))
 
 
-def checked(owner: str, new: Any, capacity: int, ring: Ring | None) -> dict[str, Any]:
+def checked(buffer: Any, new: Any, transitions: Transitions | None) -> dict[str, Any]:
     """The state, with NumPy arrays for leaves.
 
     Parameters
     ----------
-    owner : str
-        The name of the class, for errors.
+    buffer : BaseReplayBuffer
+        Its own `init` says which entries there are, and what they look like.
     new : dict
-        ``count`` i64[], ``rng`` u64[6] and ``transitions``: None, or a dict with the fields [N, ...], oldest first.
-    capacity : int
-        Of the buffer: N is the lesser of `capacity` and `count`.
-    ring : Ring or None
+        These entries, where ``transitions`` is None or what :meth:`Transitions.saved` returned of all rows, oldest
+        first: as many as were added, ``count``, or as there is room for.
+    transitions : Transitions or None
         What the buffer holds now, if anything: the fields must look the same.
 
     Raises
@@ -33,39 +33,41 @@ def checked(owner: str, new: Any, capacity: int, ring: Ring | None) -> dict[str,
     TypeError
         If anything does not fit: the first such leaf is named.
     """
-    fault = _fault(new, capacity, ring)
+    fault = _fault(buffer, new, transitions)
     if fault:
-        raise TypeError(f"{owner}.state{fault}. {_FIX}")
+        raise TypeError(f"{type(buffer).__name__}.state{fault}. {_FIX}")
     return jax.tree.map(np.array, new)
 
 
-def _fault(new: Any, capacity: int, ring: Ring | None) -> str | None:
-    entries = ["count", "rng", "transitions"]
+def _fault(buffer: Any, new: Any, transitions: Transitions | None) -> str | None:
+    fresh = buffer.init(None)
+    entries = sorted(fresh)
     if not isinstance(new, dict) or sorted(new) != entries:
         return f": expected a dict of {entries}, got {sorted(new) if isinstance(new, dict) else type(new).__name__}"
-    for name, want in {"count": "int64[]", "rng": "uint64[6]"}.items():
-        got = _kind(new[name])
-        if got != want:
-            return f"['{name}']: expected {want}, got {got}"
-    count, transitions = int(new["count"]), new["transitions"]
+    for name, like in fresh.items():
+        if like is not None and _kind(new[name]) != _kind(like):
+            return f"['{name}']: expected {_kind(like)}, got {_kind(new[name])}"
+    count, saved = int(new["count"]), new["transitions"]
     if count < 0:
         return f"['count']: expected at least 0, got {count}"
-    if transitions is None:
-        return f"['transitions']: expected {min(count, capacity)} rows, got None" if count else None
-    if not isinstance(transitions, dict) or sorted(transitions) != sorted(STORED):
-        return f"['transitions']: expected a dict of {sorted(STORED)}"
-    return _wrong_rows(transitions, min(count, capacity)) or (ring and _other_rows(transitions, ring)) or None
+    held = min(count, buffer.capacity)
+    if saved is None:
+        return f"['transitions']: expected {held} rows, got None" if count else None
+    if not isinstance(saved, dict) or sorted(saved) != _SAVED:
+        return f"['transitions']: expected a dict of {_SAVED}"
+    fault = _wrong_rows(saved, held) or _wrong_slots(saved, buffer.frame_axis)
+    return fault or (None if transitions is None else _other_kind(saved, transitions))
 
 
 def _kind(x: Any) -> str:
     return f"{x.dtype}{list(np.shape(x))}" if hasattr(x, "dtype") else type(x).__name__
 
 
-def _wrong_rows(transitions: dict[str, Any], count: int) -> str | None:
+def _wrong_rows(saved: dict[str, Any], count: int) -> str | None:
     for name in STORED:
-        if transitions[name] is None and name in ("logP", "Rn", "In", "W", "S", "A"):
+        if saved[name] is None and name not in ("logP_next", "A_next", "extra_info", "S_next"):
             return f"['transitions']['{name}']: expected {count} rows, got None"
-        for path, x in jax.tree_util.tree_leaves_with_path(transitions[name]):
+        for path, x in jax.tree_util.tree_leaves_with_path(saved[name]):
             where = f"['transitions']['{name}']{jax.tree_util.keystr(path)}"
             if name in NUMBERS and _kind(x) != f"float32[{count}]":
                 return f"{where}: expected float32[{count}], got {_kind(x)}"
@@ -74,15 +76,39 @@ def _wrong_rows(transitions: dict[str, Any], count: int) -> str | None:
     return None
 
 
-def _other_rows(transitions: dict[str, Any], ring: Ring) -> str | None:
-    for name, held in zip(STORED, ring.tree, strict=True):
+def _wrong_slots(saved: dict[str, Any], frame_axis: int | None) -> str | None:
+    """What is wrong with the pieces of observations, or with the numbers that refer to them."""
+    pieces = {len(x) if np.ndim(x) else -1 for x in jax.tree.leaves(saved["observations"])}
+    if len(pieces) != 1 or -1 in pieces:
+        return "['transitions']['observations']: expected arrays with as many rows each"
+    (held,) = pieces
+    like = saved["S"]
+    if getattr(like, "dtype", None) != np.int32 or like.ndim not in (1, 2):
+        return f"['transitions']['S']: expected int32[N] or int32[N, K], got {_kind(like)}"
+    if frame_axis is not None and (like.ndim == 1 or len(jax.tree.leaves(saved["observations"])) > 1):
+        return f"['transitions']['S']: expected stacks of frames along the axis {frame_axis}, got whole observations"
+    for name in ("S", "S_next"):
+        at = saved[name]
+        if at is None:
+            continue
+        if _kind(at) != _kind(like):
+            return f"['transitions']['{name}']: expected {_kind(like)}, got {_kind(at)}"
+        if at.size and not 0 <= at.min() <= at.max() < held:
+            return f"['transitions']['{name}']: expected numbers from 0 to {held - 1}, got {at.min()} to {at.max()}"
+    return None
+
+
+def _other_kind(saved: dict[str, Any], transitions: Transitions) -> str | None:
+    held = transitions.saved(np.arange(0))
+    for name in _SAVED:
         where = f"['transitions']['{name}']"
-        want, got = jax.tree.structure(held), jax.tree.structure(transitions[name])
-        if want != got:  # type: ignore[operator]
+        want, got = jax.tree.structure(held[name]), jax.tree.structure(saved[name])
+        if want != got:
             return f"{where}: expected the structure {want}, got {got}"
         for x, (path, y) in zip(
-            jax.tree.leaves(held), jax.tree_util.tree_leaves_with_path(transitions[name]), strict=True
+            jax.tree.leaves(held[name]), jax.tree_util.tree_leaves_with_path(saved[name]), strict=True
         ):
-            if describe(x) != describe(y):
-                return f"{where}{jax.tree_util.keystr(path)}: expected rows of {describe(x)}, got {describe(y)}"
+            one, other = (describe(leaf.dtype, leaf.shape[1:]) for leaf in (x, y))
+            if one != other:
+                return f"{where}{jax.tree_util.keystr(path)}: expected rows of {one}, got {other}"
     return None

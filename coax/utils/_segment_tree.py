@@ -48,6 +48,11 @@ class SegmentTree:
         return self._width.bit_length()
 
     @property
+    def nbytes(self) -> int:
+        """How many bytes the nodes take."""
+        return self._nodes.nbytes
+
+    @property
     def root_value(self) -> float:
         """The reduction of the whole array."""
         return float(self._nodes[1])

@@ -145,13 +145,12 @@ def test_what_a_tracer_records_is_stored():
     assert [list(x) for x in np.array(whole.extra_info["dones"]).T] == [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
 
 
-def test_equal_kinds_are_cast():
+def test_numbers_are_cast():
     buffer = SimpleReplayBuffer(5)
     buffer.add(transitions(1))
-    buffer.add(transitions(2, S=np.array([[2.0, -2.0]]), A=np.array([2], np.int8), Rn=jnp.array([20])))
-    assert [single.S.dtype for single in buffer] == [np.float32] * 2
-    assert [single.A.dtype for single in buffer] == [np.int64] * 2
+    buffer.add(transitions(2, Rn=jnp.array([20]), W=np.array([0.5])))
     assert [single.Rn.tolist() for single in buffer] == [[10], [20]]
+    assert [single.W.dtype for single in buffer] == [np.float32] * 2
 
 
 def test_a_change_during_iteration():
@@ -259,6 +258,11 @@ OTHER = {
         r"\.S_next: expected rows of float32\[2\] as before, got float32\[3\]\. Fix: use one buffer for each kind",
     ),
     "a dtype": ({"A": np.zeros(1)}, TypeError, r"\.A: expected rows of int64\[\] as before, got float64\[\]"),
+    "a wider dtype": (
+        {"S": np.zeros((1, 2))},
+        TypeError,
+        r"\.S: expected rows of float32\[2\] as before, got float64\[2\]\. Fix: use one buffer for each kind",
+    ),
     "a batch size": (
         {"S": np.zeros((2, 2), np.float32)},
         ValueError,
@@ -386,7 +390,11 @@ def test_a_snapshot_is_not_changed_by_later_calls():
 def test_the_state_holds_no_more_than_the_transitions():
     buffer = SimpleReplayBuffer(1_000_000, random_seed=0)
     buffer.add(transitions(1, 2))
-    assert [len(leaf) for leaf in jax.tree.leaves(buffer.state["transitions"])] == [2] * 7
+    held = buffer.state["transitions"]
+    # (1, -1), (2, -2) and (3, -3), of which the one in the middle belongs to both transitions
+    assert held["observations"].tolist() == [[1, -1], [2, -2], [3, -3]]
+    assert (held["S"].tolist(), held["S_next"].tolist()) == ([0, 1], [1, 2])
+    assert [len(held[name]) for name in ("A", "logP", "Rn", "In", "W")] == [2] * 5
     assert buffer.state["count"] == 2
 
 
@@ -427,10 +435,20 @@ def wrong(**changes):
         (wrong(W=None), r"\['transitions'\]\['W'\]: expected 4 rows, got None"),
         (wrong(A=np.zeros(3, int)), r"\['transitions'\]\['A'\]: expected 4 rows, got int64\[3\]"),
         (wrong(A_next=np.zeros(4, int)), r"\['transitions'\]\['A_next'\]: expected the structure .*None"),
+        (wrong(S=np.zeros(4)), r"\['transitions'\]\['S'\]: expected int32\[N\] or int32\[N, K\], got float64\[4\]"),
         (
-            wrong(S=np.zeros((4, 3), np.float32)),
-            r"\['transitions'\]\['S'\]: expected rows of float32\[2\], got float32\[3\]",
+            wrong(S_next=np.zeros((4, 2), np.int32)),
+            r"\['transitions'\]\['S_next'\]: expected int32\[4\], got int32\[4, 2\]",
         ),
+        (
+            wrong(S_next=np.array([1, 2, 3, 5], np.int32)),
+            r"\['transitions'\]\['S_next'\]: expected numbers from 0 to 4, got 1 to 5",
+        ),
+        (
+            wrong(observations=np.zeros((5, 3), np.float32)),
+            r"\['transitions'\]\['observations'\]: expected rows of float32\[2\], got float32\[3\]",
+        ),
+        (wrong(observations=None), r"\['transitions'\]\['observations'\]: expected arrays with as many rows each"),
         (
             wrong(extra_info={"Adv": np.zeros(4, int)}),
             r"\['transitions'\]\['extra_info'\]\['Adv'\]: expected rows of float64\[\], got int64",

@@ -1,0 +1,203 @@
+"""What all replay buffers share: transitions come in, the oldest make room, some are looked at again."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import operator
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+import jax
+import numpy as np
+
+from .._entries import fresh_seed
+from .._stateful import HostStateful
+from ..reward_tracing import TransitionBatch
+from ..utils._generators import generator_from_array, generator_to_array
+from ._saved import checked
+from ._transitions import Transitions
+
+__all__ = ("BaseReplayBuffer", "as_size")
+
+
+class BaseReplayBuffer(HostStateful):
+    """Keeps the latest transitions.
+
+    Parameters
+    ----------
+    capacity : int
+        How many are kept, at least 1.
+    random_seed : int or None
+        Of the generator that samples are drawn with.
+    frame_axis : int or None
+        Where in an observation the frames of a stack are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `capacity` or `frame_axis` is not an integer, or `capacity` is less than 1.
+    """
+
+    instead: ClassVar[str] = "add and sample outside of it, and pass the batch as an argument"
+
+    def __init__(self, capacity: int, random_seed: int | None, frame_axis: int | None):
+        self._capacity = _as_capacity(capacity)
+        self._frame_axis = None if frame_axis is None else _as_axis(frame_axis)
+        self._random_seed = random_seed
+        self._generator = np.random.default_rng(fresh_seed() if random_seed is None else random_seed)
+        self._transitions: Transitions | None = None
+        self._count = 0  # how many transitions were ever added
+
+    @abc.abstractmethod
+    def sample(self, batch_size: int = 32) -> TransitionBatch:
+        """Draw transitions."""
+
+    @property
+    def capacity(self) -> int:
+        """How many transitions are kept at most."""
+        return self._capacity
+
+    @property
+    def random_seed(self) -> int | None:
+        """The seed of the generator that samples are drawn with."""
+        return self._random_seed
+
+    @property
+    def frame_axis(self) -> int | None:
+        """Where in an observation the frames of a stack are, without the axis of the batch."""
+        return self._frame_axis
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the arrays take, also those of rows that are still empty; 0 before anything was added."""
+        return 0 if self._transitions is None else self._transitions.nbytes
+
+    def __len__(self) -> int:
+        """Count the transitions that can be drawn."""
+        return min(self._count, self._capacity)
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def clear(self) -> None:
+        """Forget all transitions, and what they look like. The numbers in `idx` start again from 0."""
+        self._on_host("clear")
+        self._transitions, self._count = None, 0
+
+    def __iter__(self) -> Iterator[TransitionBatch]:
+        """Batches of size 1, oldest first.
+
+        Raises
+        ------
+        RuntimeError
+            If transitions are added or forgotten meanwhile.
+        """
+        self._on_host("__iter__")
+        transitions, count = self._transitions, self._count
+        for i in range(count - len(self), count):
+            if self._transitions is not transitions or self._count != count:
+                raise RuntimeError(
+                    f"{type(self).__name__}: expected no change during iteration, got one. "
+                    "Fix: iterate over list(buffer)."
+                )
+            yield self._read(np.array([i]))
+
+    def _add(self, transition_batch: Any) -> np.ndarray:
+        """Store transitions, or raise and store none; their running numbers i64[B]."""
+        if not isinstance(transition_batch, TransitionBatch):
+            raise TypeError(
+                f"transition_batch: expected a TransitionBatch, got {type(transition_batch).__name__}. "
+                "Fix: pass what a tracer's pop() or flush() returned."
+            )
+        if np.ndim(transition_batch.Rn) != 1:
+            raise ValueError(
+                f"transition_batch.Rn: expected shape [B], got {list(np.shape(transition_batch.Rn))}. "
+                "Fix: pass what a tracer's pop() or flush() returned."
+            )
+        transitions = self._transitions or Transitions(self._capacity, transition_batch, self._frame_axis)
+        leaves = transitions.kind.leaves_of(transition_batch)
+        transitions.write(self._count % self._capacity, leaves)
+        self._transitions = transitions
+        first, self._count = self._count, self._count + len(leaves[0])
+        return np.arange(first, self._count)
+
+    def _read(self, numbers: np.ndarray) -> TransitionBatch:
+        """The transitions with the given running numbers i64[B]."""
+        assert self._transitions is not None
+        return self._transitions.read(numbers % self._capacity, numbers.astype(np.int32))
+
+    # --- the state protocol
+
+    def init(self, key: jax.Array | None) -> dict[str, Any]:
+        """The state of an empty buffer, with a generator seeded by the key."""
+        seed = fresh_seed() if key is None else [int(word) for word in np.asarray(jax.random.bits(key, (2,)))]
+        return {
+            "count": np.array(0, np.int64),
+            "rng": generator_to_array(np.random.default_rng(seed)),
+            "transitions": None,
+        }
+
+    def _snapshot(self) -> dict[str, Any]:
+        transitions = self._transitions
+        return {
+            "count": np.array(self._count, np.int64),
+            "rng": generator_to_array(self._generator),
+            "transitions": None if transitions is None else transitions.saved(self._places(self._count)),
+        }
+
+    def _places(self, count: int) -> np.ndarray:
+        """Where the transitions are, oldest first, when so many were added."""
+        return np.arange(count - min(count, self._capacity), count) % self._capacity
+
+    def _restore(self, new: Any) -> None:
+        self._take_over(self._checked(new))
+
+    def _checked(self, new: Any) -> dict[str, Any]:
+        """A state with NumPy arrays for leaves, or a ``TypeError``."""
+        return checked(self, new, self._transitions)
+
+    def _take_over(self, new: dict[str, Any]) -> None:
+        """Go on from a state that was checked."""
+        transitions, count = None, int(new["count"])
+        if new["transitions"] is not None:
+            at = self._capacity, self._frame_axis, self._places(count)
+            transitions = Transitions.restored(*at, new["transitions"])
+        self._transitions, self._count, self._generator = transitions, count, generator_from_array(new["rng"])
+
+    def __copy__(self) -> Self:
+        new = super().__copy__()
+        new._transitions = copy.deepcopy(self._transitions)
+        new._generator = generator_from_array(generator_to_array(self._generator))
+        return new
+
+
+def as_size(x: Any) -> int:
+    """A batch size as an int.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    """
+    try:
+        return operator.index(x)
+    except TypeError:
+        raise TypeError(f"batch_size: expected an integer, got {x!r}. Fix: pass for instance batch_size=32.") from None
+
+
+def _as_capacity(x: Any) -> int:
+    fix = "Fix: pass for instance capacity=100_000."
+    try:
+        capacity = operator.index(x)
+    except TypeError:
+        raise TypeError(f"capacity: expected an integer, got {x!r}. {fix}") from None
+    if isinstance(x, bool) or capacity < 1:
+        raise ValueError(f"capacity: expected at least 1, got {x!r}. {fix}")
+    return capacity
+
+
+def _as_axis(x: Any) -> int:
+    if isinstance(x, bool) or not hasattr(x, "__index__"):
+        raise TypeError(f"frame_axis: expected an integer or None, got {x!r}. Fix: pass for instance frame_axis=-1.")
+    return operator.index(x)

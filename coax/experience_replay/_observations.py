@@ -1,0 +1,194 @@
+"""Observations, each kept once however many transitions it belongs to."""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ("AT_ONCE", "Observations")
+
+AT_ONCE = 1 << 15  # so many pieces may come in one call
+_MOST_USES = 1 << 15  # a piece that belongs to more is stored anew: with those of one call it is what 16 bits can count
+
+
+class Growing:
+    """An array of rows that can grow. What is there stays where it is, so that growing needs no room for a copy.
+
+    Parameters
+    ----------
+    like : array [B, ...]
+        It says what rows look like. There are none at first.
+    """
+
+    def __init__(self, like: np.ndarray):
+        self._shape, self._dtype = like.shape[1:], like.dtype
+        self._parts: list[np.ndarray] = []
+        self._starts = [0]
+
+    def grow(self, more: int) -> None:
+        """Add rows."""
+        part = np.empty((more, *self._shape), self._dtype)
+        self._parts.append(part)
+        self._starts.append(self._starts[-1] + more)
+
+    def __setitem__(self, i: int, row: Any) -> None:
+        part = 0
+        while i >= self._starts[part + 1]:
+            part += 1
+        self._parts[part][i - self._starts[part]] = row
+
+    def take(self, where: np.ndarray) -> np.ndarray:
+        """Copies of the rows at i32[...]: [..., *row]."""
+        if len(self._parts) == 1:
+            return self._parts[0].take(where, axis=0)
+        out = np.empty((*where.shape, *self._shape), self._dtype)
+        for part, (start, stop) in zip(self._parts, itertools.pairwise(self._starts), strict=True):
+            here = (where >= start) & (where < stop)
+            out[here] = part.take(where[here] - start, axis=0)
+        return out
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self._parts)
+
+
+class Observations:
+    """Pieces of observations. One that was among the latest is not stored a second time.
+
+    A piece is an observation, or one frame of a stack. Which belong together is found by their bytes: those of a piece
+    that comes in are looked up among those of the latest. So nothing depends on who adds, in which order, from how many
+    environments.
+
+    Parameters
+    ----------
+    capacity : int
+        How many pieces there is room for at first.
+    like : list of arrays [B, ...]
+        The leaves of a piece say what they look like.
+    """
+
+    def __init__(self, capacity: int, like: Sequence[np.ndarray]):
+        self._size = 0
+        self._memory = min(max(capacity // 128, 256), 1024)  # how many of the latest are looked at
+        self._uses = array("H")
+        self._free = array("i")
+        self._unused = 0  # from here on no slot was ever used
+        self._slots: dict[bytes, int] = {}  # of the latest pieces, in the order of their coming
+        self._bytes: dict[int, bytes] = {}  # the other way round
+        self._stores = [Growing(x) for x in like]
+        self._step = capacity // 64 + 8  # by how much it grows, twice as much each time
+        self._grow(capacity + 2 * self._step)
+
+    @property
+    def nbytes(self) -> int:
+        """What the arrays take."""
+        uses = self._uses.itemsize * len(self._uses) + self._free.itemsize * len(self._free)
+        return uses + sum(store.nbytes for store in self._stores)
+
+    def add(self, pieces: Sequence[Sequence[np.ndarray]], retired: np.ndarray) -> np.ndarray:
+        """Store the pieces of transitions that come, and drop those of transitions that go.
+
+        Parameters
+        ----------
+        pieces : list of J lists of arrays [B, ...]
+            The leaves of the J pieces of each of B transitions. B J is at most :data:`AT_ONCE`.
+        retired : i32[...]
+            Slots that B transitions refer to no longer, once for each time; -1 is none.
+
+        Returns
+        -------
+        i32[B, J]
+            The slots in which they are.
+        """
+        keys = [key for row in zip(*map(_bytes_of, pieces), strict=True) for key in row]
+        slots: dict[bytes, int | None] = {}
+        new = []
+        for i, key in enumerate(keys):
+            if key not in slots:
+                slots[key] = slot = self._known(key)
+                if slot is None:
+                    new.append(i)
+        self._memory = max(self._memory, 4 * len(keys))
+        self._grow(len(new) - (len(self._free) + self._size - self._unused))  # until here nothing is changed
+        for i in new:
+            row, piece = divmod(i, len(pieces))
+            slots[keys[i]] = slot = self._take_slot(keys[i])
+            for store, x in zip(self._stores, pieces[piece], strict=True):
+                store[slot] = x[row]
+        found = [slots[key] for key in keys]
+        self._use(found)
+        self._drop(retired)
+        return np.array(found, np.int32).reshape(-1, len(pieces))
+
+    def take(self, slots: np.ndarray) -> list[np.ndarray]:
+        """The leaves [..., *row] of the pieces in the slots i32[...]."""
+        return [store.take(slots) for store in self._stores]
+
+    def fill(self, leaves: Sequence[np.ndarray], slots: np.ndarray) -> None:
+        """Put pieces [P, ...] into the slots 0, 1, ..., which are referred to by i32[...]; all others are free."""
+        names = _bytes_of(leaves)
+        self._grow(len(names) - self._size)
+        for i, name in enumerate(names):
+            self._take_slot(name)
+            for store, x in zip(self._stores, leaves, strict=True):
+                store[i] = x[i]
+        self._use(slots.ravel().tolist())
+
+    def _known(self, key: bytes) -> int | None:
+        slot = self._slots.get(key)
+        return None if slot is None or self._uses[slot] >= _MOST_USES else slot
+
+    def _take_slot(self, key: bytes) -> int:
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot, self._unused = self._unused, self._unused + 1
+        self._slots.pop(key, None)  # so that it is the latest
+        self._slots[key], self._bytes[slot] = slot, key
+        if len(self._slots) > self._memory:
+            oldest = next(iter(self._slots))
+            del self._bytes[self._slots.pop(oldest)]
+        return slot
+
+    def _use(self, slots: Iterable[Any]) -> None:
+        uses = self._uses
+        for slot in slots:
+            uses[slot] += 1
+
+    def _drop(self, slots: np.ndarray) -> None:
+        uses = self._uses
+        for slot in slots.ravel().tolist():
+            if slot < 0:
+                continue
+            uses[slot] -= 1
+            if not uses[slot]:
+                self._free.append(slot)
+                key = self._bytes.pop(slot, None)
+                if key is not None and self._slots.get(key) == slot:
+                    del self._slots[key]
+
+    def _grow(self, missing: int) -> None:
+        """Make room for so many more pieces; each time the room grows by more than before."""
+        if missing <= 0:
+            return
+        more = max(missing, self._step)
+        for store in self._stores:
+            store.grow(more)
+        self._uses.frombytes(bytes(self._uses.itemsize * more))
+        self._size, self._step = self._size + more, 2 * self._step
+
+
+def _bytes_of(leaves: Sequence[np.ndarray]) -> list[bytes]:
+    """The bytes of each of B pieces with leaves [B, ...]."""
+    each = [_rows_of(x) for x in leaves]
+    return each[0] if len(each) == 1 else [b"".join(parts) for parts in zip(*each, strict=True)]
+
+
+def _rows_of(x: np.ndarray) -> list[bytes]:
+    raw, count = x.tobytes(), len(x)
+    size = len(raw) // max(count, 1)
+    return [raw] if count == 1 else [raw[i * size : (i + 1) * size] for i in range(count)]

@@ -1,0 +1,287 @@
+"""Transitions in preallocated arrays. Observations that belong to several of them are stored once."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+
+from ..reward_tracing import TransitionBatch
+from ._cut import Cut, cut_of
+from ._observations import AT_ONCE, Observations
+
+__all__ = ("NUMBERS", "STORED", "Kind", "Transitions", "describe")
+
+NUMBERS = ("logP", "Rn", "In", "W", "logP_next")
+# Not idx: the place of a row tells which it is.
+STORED = (*NUMBERS, "A", "A_next", "extra_info", "S", "S_next")
+fields_of = operator.attrgetter(*STORED)
+
+
+class Kind(NamedTuple):
+    """What transitions look like.
+
+    Attributes
+    ----------
+    tree : PyTreeDef
+        Structure of the fields, in the order of `STORED`.
+    names : tuple of str
+        Of the leaves.
+    rows : tuple of (dtype, shape)
+        What a row of each looks like.
+    """
+
+    tree: Any
+    names: tuple[str, ...]
+    rows: tuple[tuple[Any, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, batch: TransitionBatch) -> tuple[Kind, list[np.ndarray]]:
+        """The kind of a batch, and its leaves.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a field of the batch is no array with a row for each transition, or `S_next` does not look like `S`.
+        """
+        fields = fields_of(batch)
+        leaves, tree = jax.tree.flatten(fields)
+        names = _names_of(fields)
+        rows = [_as_rows(name, x, len(batch.Rn)) for name, x in zip(names, leaves, strict=True)]
+        kind = cls(tree, names, tuple((x.dtype, x.shape[1:]) for x in rows))
+        kind._check_next(fields)
+        return kind, rows
+
+    def leaves_of(self, batch: TransitionBatch) -> list[np.ndarray]:
+        """The leaves of a batch of this kind.
+
+        Raises
+        ------
+        TypeError
+            If the batch has other fields, or another dtype: the field is named.
+        ValueError
+            If the rows of a field have another shape: it is named.
+        """
+        fields = fields_of(batch)
+        leaves, tree = jax.tree.flatten(fields)
+        if tree == self.tree:
+            count = len(batch.Rn)
+            for x, (dtype, shape) in zip(leaves, self.rows, strict=True):
+                if type(x) is not np.ndarray or x.dtype != dtype or x.shape != (count, *shape):
+                    break
+            else:
+                return leaves
+        self._check_tree(fields, tree)
+        rows = [_as_rows(name, x, len(batch.Rn)) for name, x in zip(self.names, leaves, strict=True)]
+        for name, want, x in zip(self.names, self.rows, rows, strict=True):
+            if (x.dtype, x.shape[1:]) != want:
+                raise (TypeError if x.shape[1:] == want[1] else ValueError)(
+                    f"transition_batch.{name}: expected rows of {describe(*want)} as before, "
+                    f"got {describe(x.dtype, x.shape[1:])}. {_FIX}"
+                )
+        return rows
+
+    def _check_tree(self, fields: tuple[Any, ...], tree: Any) -> None:
+        if tree == self.tree:
+            return
+        wanted = jax.tree.unflatten(self.tree, self.names)
+        for name, want, got in zip(STORED, map(jax.tree.structure, wanted), map(jax.tree.structure, fields), strict=True):
+            if want != got:
+                raise TypeError(f"transition_batch.{name}: expected the structure {want} as before, got {got}. {_FIX}")
+
+    def _check_next(self, fields: tuple[Any, ...]) -> None:
+        S, S_next = fields[-2:]
+        if S_next is None:
+            return
+        fix = "Fix: pass observations of one environment."
+        one, other = jax.tree.structure(S), jax.tree.structure(S_next)
+        if one != other:
+            raise TypeError(f"transition_batch.S_next: expected the structure of S, {one}, got {other}. {fix}")
+        count = one.num_leaves
+        for name, want, got in zip(self.names[-count:], self.rows[-2 * count : -count], self.rows[-count:], strict=True):
+            if want != got:
+                raise (TypeError if want[1] == got[1] else ValueError)(
+                    f"transition_batch.{name}: expected rows of {describe(*want)} as in S, got {describe(*got)}. {fix}"
+                )
+
+
+class Transitions:
+    """Rows of arrays, one for each transition.
+
+    Parameters
+    ----------
+    capacity : int
+        How many rows there are.
+    batch : TransitionBatch
+        It says what transitions look like.
+    frame_axis : int or None
+        Where the frames of a stack are: see :func:`cut_of`.
+
+    Attributes
+    ----------
+    kind : Kind
+    cut : Cut
+    """
+
+    def __init__(self, capacity: int, batch: TransitionBatch, frame_axis: int | None):
+        self._set(capacity, batch, frame_axis)
+
+    def _set(self, capacity: int, batch: TransitionBatch, frame_axis: int | None) -> None:
+        self._frame_axis = frame_axis
+        self._tree = jax.tree.structure(fields_of(batch)[:-2])
+        self.kind, leaves = Kind.of(batch)
+        S = jax.tree.unflatten(self.kind.tree, leaves)[-2]
+        self.cut = cut_of(S, frame_axis)
+        self._has_next = batch.S_next is not None
+        n_numbers, n_observed = sum(name in NUMBERS for name in self.kind.names), jax.tree.structure(S).num_leaves
+        self._sizes = n_numbers, len(leaves) - n_observed * (1 + self._has_next), n_observed
+        _, others, pieces = self._split(leaves)
+        self._numbers = np.empty((self._sizes[0], capacity), np.float32)
+        self._others = [np.empty((capacity, *x.shape[1:]), x.dtype) for x in others]
+        self._slots = np.full((capacity, len(pieces)), -1, np.int32)
+        self._observations = Observations(capacity, pieces[0])
+
+    @property
+    def nbytes(self) -> int:
+        """What the arrays take."""
+        arrays = (self._numbers, self._slots, *self._others)
+        return sum(x.nbytes for x in arrays) + self._observations.nbytes
+
+    def write(self, start: int, leaves: list[np.ndarray]) -> None:
+        """Put rows into the places `start`, `start` + 1, ..., the first of which follows the last.
+
+        `leaves` are what :meth:`Kind.leaves_of` returned. If there is no memory, nothing is written of the rows that
+        there is none for.
+        """
+        count, capacity = len(leaves[0]), len(self._slots)
+        most = max(AT_ONCE // self._slots.shape[1], 1)
+        first = max(0, count - capacity)  # those before would be overwritten by the rest at once
+        while first < count:
+            last = min(first + most, count)
+            part = leaves if last - first == count else [x[first:last] for x in leaves]
+            self._write((start + first) % capacity, last - first, part)
+            first = last
+
+    def _write(self, start: int, count: int, leaves: list[np.ndarray]) -> None:
+        numbers, others, pieces = self._split(leaves)
+        if count == 1:
+            self._slots[start] = self._observations.add(pieces, self._slots[start])[0]
+            self._numbers[:, start] = [x[0] for x in numbers]
+            for store, x in zip(self._others, others, strict=True):
+                store[start] = x[0]
+            return
+        places = np.arange(start, start + count) % len(self._slots)
+        self._slots[places] = self._observations.add(pieces, self._slots[places])
+        self._numbers[:, places] = numbers
+        for store, x in zip(self._others, others, strict=True):
+            store[places] = x
+
+    def read(self, places: np.ndarray, idx: np.ndarray) -> TransitionBatch:
+        """Copies of the rows at the given places [B], as a batch with the given ids."""
+        slots = self._slots.take(places, axis=0)
+        S, S_next = self._both(slots, self._observations_at)
+        logP, Rn, In, W, logP_next, A, A_next, extra_info = self._fields(places)
+        return TransitionBatch(S, A, logP, Rn, In, S_next, A_next, logP_next, W, idx, extra_info)
+
+    def _fields(self, places: np.ndarray) -> tuple:
+        numbers = self._numbers.take(places, axis=1)
+        others = [store.take(places, axis=0) for store in self._others]
+        return self._tree.unflatten([*numbers, *others])
+
+    def _both(self, slots: np.ndarray, func: Any) -> tuple[Any, Any]:
+        """A function of the slots [B] or [B, K] of S, and of those of S_next."""
+        count = self.cut.count
+        if count is None:
+            return func(slots[:, 0]), func(slots[:, 1]) if self._has_next else None
+        return func(slots[:, :count]), func(slots[:, count:]) if self._has_next else None
+
+    def _observations_at(self, slots: np.ndarray) -> Any:
+        return self.cut.whole(self._observations.take(slots))
+
+    def _split(self, leaves: list[np.ndarray]) -> tuple[list, list, list]:
+        """The numbers, the other fields, and the pieces of S and S_next."""
+        n, m, k = self._sizes
+        cut = self.cut
+        pieces = cut.pieces(leaves[m : m + k])
+        return leaves[:n], leaves[n:m], [*pieces, *cut.pieces(leaves[m + k :])] if self._has_next else pieces
+
+    # --- as a dict of arrays, in which an observation is where it is among all that are held
+
+    def saved(self, places: np.ndarray) -> dict[str, Any]:
+        """Copies of the rows at the given places [N]: the fields, with numbers of pieces in place of observations."""
+        slots = self._slots.take(places, axis=0)
+        # numbered in the order in which they come, so that equal transitions are saved equally
+        some, first, number = np.unique(slots, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order))
+        S, S_next = self._both(rank[number.reshape(slots.shape)], np.ascontiguousarray)
+        pieces = self.cut.tree.unflatten(self._observations.take(some[order]))
+        fields = dict(zip(STORED[:-2], self._fields(places), strict=True))
+        return {**fields, "S": S, "S_next": S_next, "observations": pieces}
+
+    @classmethod
+    def restored(cls, capacity: int, frame_axis: int | None, places: np.ndarray, saved: dict[str, Any]) -> Self:
+        """Rows at the given places [N], from what :meth:`saved` returned."""
+        new = object.__new__(cls)
+        new._restore(capacity, frame_axis, places, saved)
+        return new
+
+    def _restore(self, capacity: int, frame_axis: int | None, places: np.ndarray, saved: dict[str, Any]) -> None:
+        leaves, tree = jax.tree.flatten(saved["observations"])
+        S = saved["S"]
+        cut = Cut(tree, None if S.ndim == 1 else S.shape[1], frame_axis and frame_axis % leaves[0].ndim)
+        none = jax.tree.map(lambda x: x[:0], {name: saved[name] for name in STORED[:-2]})
+        some = [cut.whole([x[at[:0]] for x in leaves]) for at in (saved["S"], saved["S_next"]) if at is not None]
+        self._set(capacity, TransitionBatch(**none, S=some[0], S_next=some[1] if some[1:] else None), frame_axis)
+        slots = np.concatenate([at.reshape(len(places), -1) for at in (S, saved["S_next"]) if at is not None], axis=1)
+        self._slots[places] = slots
+        self._observations.fill(leaves, slots)
+        others = jax.tree.leaves([saved[name] for name in STORED[:-2]])
+        self._numbers[:, places] = others[: len(self._numbers)]
+        for store, x in zip(self._others, others[len(self._numbers) :], strict=True):
+            store[places] = x
+
+    # Not every tree structure can be pickled, but trees of arrays can.
+
+    def __getstate__(self) -> Any:
+        places = np.flatnonzero(self._slots[:, 0] >= 0)
+        return len(self._slots), self._frame_axis, places, self.saved(places)
+
+    def __setstate__(self, state: Any) -> None:
+        self._restore(*state)
+
+
+_FIX = "Fix: use one buffer for each kind of transition."
+
+
+def describe(dtype: Any, shape: Any) -> str:
+    """What a row of an array looks like."""
+    return f"{dtype}{list(shape)}"
+
+
+def _names_of(fields: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(
+        name + jax.tree_util.keystr(path)
+        for name, field in zip(STORED, fields, strict=True)
+        for path, _ in jax.tree_util.tree_leaves_with_path(field)
+    )
+
+
+def _as_rows(name: str, x: Any, count: int) -> np.ndarray:
+    if not hasattr(x, "dtype"):
+        raise TypeError(
+            f"transition_batch.{name}: expected an array, got {type(x).__name__}. "
+            "Fix: pass what a tracer's pop() or flush() returned."
+        )
+    rows = np.asarray(x)
+    wants_number = name in NUMBERS
+    if rows.shape[:1] != (count,) or (wants_number and rows.ndim != 1):
+        more = "" if wants_number else ", ..."
+        raise ValueError(
+            f"transition_batch.{name}: expected shape [{count}{more}], a row for each value of Rn, got "
+            f"{list(rows.shape)}. Fix: pass what a tracer's pop() or flush() returned."
+        )
+    return rows.astype(np.float32, copy=False) if wants_number else rows
