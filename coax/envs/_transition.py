@@ -9,6 +9,9 @@ import functools
 from typing import Any, NamedTuple
 
 import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 __all__ = ("Transition", "transition")
 
@@ -22,13 +25,13 @@ class Transition(NamedTuple):
         The one that the action was chosen from.
     S_next : observation
         The one that the action led to, also where the episode ended: never the first one of the next episode.
-    R : float
+    R : float or f64[N]
         The reward.
-    terminated : bool
+    terminated : bool or bool[N]
         Whether `S_next` is a terminal state.
-    truncated : bool
+    truncated : bool or bool[N]
         Whether the episode was cut off at `S_next`, which is not a terminal state.
-    mask : bool
+    mask : bool or bool[N]
         False for a row that is no transition at all, as vector environments may give between two episodes. Always
         True for a single environment.
     """
@@ -50,8 +53,8 @@ def transition(env: Any, A: Any) -> Transition:
 
     Parameters
     ----------
-    env : gymnasium.Env
-        An environment that has been reset and remembers its last observation in ``env.observation``: one inside a
+    env : gymnasium.Env or gymnasium.vector.VectorEnv
+        An environment, or N of them at once, that has been reset and remembers its last observation in ``env.observation``: one inside a
         :class:`coax.wrappers.TrainMonitor` or a :class:`coax.wrappers.LastObservation`.
     A : action
         The action to take in ``env.observation``.
@@ -68,6 +71,13 @@ def transition(env: Any, A: Any) -> Transition:
     gymnasium.error.ResetNeeded
         If `env` was never reset.
 
+    Notes
+    -----
+    Of vector environments all has a leading axis [N, ...], and every mode of beginning the next episode is known: after
+    ``NEXT_STEP`` comes a row that is no transition, whose `mask` is False; with ``SAME_STEP`` the true next observation
+    is taken from ``info['final_obs']``; with ``DISABLED`` the environments whose episode is over are reset here, those
+    alone, without a seed.
+
     Examples
     --------
     >>> env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLake-v1"))
@@ -77,8 +87,8 @@ def transition(env: Any, A: Any) -> Transition:
     ...     S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, A)
     """
     raise TypeError(
-        f"transition: expected a gymnasium.Env, got {type(env).__name__}. "
-        "Fix: pass one environment, inside a coax.wrappers.TrainMonitor or a coax.wrappers.LastObservation."
+        f"transition: expected a gymnasium.Env or VectorEnv, got {type(env).__name__}. "
+        "Fix: pass an environment, inside a coax.wrappers.TrainMonitor or a coax.wrappers.LastObservation."
     )
 
 
@@ -91,11 +101,56 @@ def _single(env: gymnasium.Env, A: Any) -> Transition:
     return Transition(S, S_next, float(R), bool(terminated), bool(truncated), True)
 
 
+@transition.register(gymnasium.vector.VectorEnv)
+def _vector(env: gymnasium.vector.VectorEnv, A: Any) -> Transition:
+    memory = _memory(env)
+    S, over, mode = memory.observation, memory.over, memory.autoreset_mode
+    S_next, R, terminated, truncated, info = env.step(A)
+    mask = np.ones(env.num_envs, bool)
+    ended = np.logical_or(terminated, truncated)
+    if mode is AutoresetMode.NEXT_STEP:
+        mask = ~over
+    elif ended.any():
+        if mode is AutoresetMode.SAME_STEP:
+            S_next = _with_final(env, S_next, info, ended)
+        else:
+            env.reset(options={"reset_mask": ended})
+    return Transition(S, S_next, R, terminated, truncated, mask)
+
+
+def _with_final(env: gymnasium.vector.VectorEnv, S: Any, info: dict[str, Any], ended: np.ndarray) -> Any:
+    """The observations, with the last ones of the episodes that ended in place of the first ones of the next."""
+    final = info.get("final_obs")
+    if final is None:
+        raise ValueError(
+            f"transition: expected info['final_obs'] from {env}, whose autoreset mode is SAME_STEP, got none. "
+            "Fix: put the last observations there, or use another mode."
+        )
+    rows = list(iterate(env.observation_space, S))
+    rows = [final[i] if over else row for i, (row, over) in enumerate(zip(rows, ended, strict=True))]
+    empty = create_empty_array(env.single_observation_space, env.num_envs)
+    return concatenate(env.single_observation_space, rows, empty)
+
+
+def _memory(env: Any) -> Any:
+    """The wrapper that remembers the last observations of vector environments."""
+    wrapper = env
+    while not hasattr(wrapper, "over"):
+        wrapper = getattr(wrapper, "env", None)
+        if wrapper is None:
+            raise _no_memory(env)
+    return wrapper
+
+
 def _observation(env: gymnasium.Env) -> Any:
     try:
         return env.get_wrapper_attr("observation")
     except AttributeError:
-        raise TypeError(
-            f"transition: {env} does not remember its last observation. Fix: wrap it in coax.wrappers.TrainMonitor "
-            "or coax.wrappers.LastObservation before its first reset."
-        ) from None
+        raise _no_memory(env) from None
+
+
+def _no_memory(env: Any) -> TypeError:
+    return TypeError(
+        f"transition: {env} does not remember its last observation. Fix: wrap it in coax.wrappers.TrainMonitor "
+        "or coax.wrappers.LastObservation before its first reset."
+    )

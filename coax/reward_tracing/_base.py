@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import copy
 import itertools
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -13,7 +14,9 @@ from .._errors import EpisodeDoneError, InsufficientCacheError
 from .._stateful import HostStateful
 from ._scalars import as_flag, as_float, as_number
 from ._steps import NOTHING, Next, Step, check_arrays, steps_from_arrays, steps_to_arrays
+from ._streams import as_num_envs, rows_of
 from ._transition_batch import MISSING_S_NEXT, TransitionBatch
+from ._windows import Window, batched, single
 
 __all__ = ("RUNNING", "TERMINATED", "TRUNCATED", "BaseRewardTracer", "Traced")
 
@@ -29,11 +32,17 @@ class Traced(NamedTuple):
 
 
 class BaseRewardTracer(HostStateful):
-    """Turns the steps of one environment into transitions.
+    """Turns the steps of one environment, or of several at once, into transitions.
 
-    Use it as ``tracer.add(...)`` at every step, then ``while tracer: tracer.pop()``. Observations and actions are kept
-    by reference until they are popped, and popped without a copy: an environment that writes into the array it returned
-    before needs ``s.copy()``.
+    Use it as ``tracer.add(...)`` at every step, then ``while tracer: tracer.pop()``, or ``if tracer: tracer.flush()``.
+    Observations and actions are kept by reference until they are popped, and popped without a copy: an environment that
+    writes into the array it returned before needs ``s.copy()``.
+
+    Parameters
+    ----------
+    num_envs : int or None
+        Of how many environments the steps come at once, along the leading axis of what is added. The steps of each are
+        traced for themselves. None: of a single one, without that axis.
     """
 
     instead: ClassVar[str] = "use the transitions of coax.returns over whole rollouts"
@@ -44,18 +53,66 @@ class BaseRewardTracer(HostStateful):
     _popped: int  # how many of the cached steps are popped already, counted from the end
     _partial: float  # the return from the last of them that was popped
     _traced: list[Traced]  # what is worked out already, of the first steps
+    _streams: list[Self] | None  # of several environments, one for each
+
+    def __init__(self, num_envs: int | None):
+        self._clear()
+        self._streams = None
+        if num_envs is not None:
+            self._streams = [self._twin() for _ in range(as_num_envs(num_envs))]
 
     @abc.abstractmethod
+    def _ready(self) -> bool:
+        """Whether there is a transition of the one environment."""
+
+    @abc.abstractmethod
+    def _next(self) -> Window:
+        """The next transition, which is then forgotten."""
+
+    @abc.abstractmethod
+    def _all(self) -> list[Window]:
+        """All transitions that there are, in the same order, which are then forgotten."""
+
+    @property
+    def num_envs(self) -> int | None:
+        """Of how many environments the steps come at once; None if it is a single one, without an axis for it."""
+        return None if self._streams is None else len(self._streams)
+
     def __bool__(self) -> bool:
         """Whether there is a transition to pop."""
+        return self._ready() if self._streams is None else any(stream._ready() for stream in self._streams)
 
-    @abc.abstractmethod
     def pop(self) -> TransitionBatch:
-        """The next transition, as a batch of size 1."""
+        """The next transition, as a batch of size 1; of several environments, that of the first one that has any.
 
-    @abc.abstractmethod
+        Raises
+        ------
+        InsufficientCacheError
+            If there is none yet.
+        ValueError
+            If it takes a value function, and that gives anything but one number for each observation.
+        """
+        self._on_host("pop")
+        self._need()
+        if self._streams is None:
+            return single(self._next())
+        return single(next(stream for stream in self._streams if stream._ready())._next())
+
     def flush(self) -> TransitionBatch:
-        """All transitions that could be popped, as one batch, in the order of popping."""
+        """All transitions that could be popped, as one batch, in the order of popping.
+
+        Raises
+        ------
+        InsufficientCacheError
+            If there is none yet.
+        ValueError
+            If it takes a value function, and that gives anything but one number for each observation.
+        """
+        self._on_host("flush")
+        self._need()
+        if self._streams is None:
+            return batched(self._all())
+        return batched([window for stream in self._streams if stream._ready() for window in stream._all()])
 
     def add(
         self,
@@ -70,8 +127,11 @@ class BaseRewardTracer(HostStateful):
         s_next: Any = None,
         a_next: Any = None,
         logp_next: Any = None,
+        mask: Any = None,
     ) -> None:
-        """Add one step.
+        """Add one step, or one of each environment.
+
+        With `num_envs` all that is given has a leading axis of that length, except that a default stands for all.
 
         Parameters
         ----------
@@ -94,6 +154,9 @@ class BaseRewardTracer(HostStateful):
             next step gives it.
         logp_next : float, optional
             Log-propensity of `a_next`, by default 0.
+        mask : bool, optional
+            False where this is no step at all, as :func:`coax.envs.transition` says it of vector environments: it is
+            left out.
 
         Raises
         ------
@@ -103,10 +166,46 @@ class BaseRewardTracer(HostStateful):
             If a number or flag is not one. A flag is a bool, of NumPy or jax too, or the integer 0 or 1; `logp` and `w`
             are no flags.
         ValueError
-            If `s_next` is missing though `truncated` or `a_next` was given, or `a_next` though `logp_next` was.
+            If `s_next` is missing though `truncated` or `a_next` was given, or `a_next` though `logp_next` was; or if
+            something has not one entry for each environment. Then nothing is added.
         """
         self._on_host("add")
-        if self._end and self:
+        step = (s, a, r, done, logp, w, truncated, s_next, a_next, logp_next)
+        if self._streams is not None:
+            self._add_several(step, mask)
+        elif mask is None or as_flag("mask", mask):
+            self._add(*step)
+
+    def _add_several(self, step: tuple, mask: Any) -> None:
+        assert self._streams is not None
+        rows = rows_of(len(self._streams), step, mask)
+        made = [
+            (stream, stream._checked_step(*row)) for stream, row in zip(self._streams, rows, strict=True) if row is not None
+        ]
+        for stream, (one, end) in made:
+            stream._steps.append(one)
+            stream._end = end
+
+    def _add(self, *step: Any) -> None:
+        one, end = self._checked_step(*step)
+        self._steps.append(one)
+        self._end = end
+
+    def _checked_step(
+        self,
+        s: Any,
+        a: Any,
+        r: Any,
+        done: Any,
+        logp: Any,
+        w: Any,
+        truncated: Any,
+        s_next: Any,
+        a_next: Any,
+        logp_next: Any,
+    ) -> tuple[Step, int]:
+        """A step to add, and whether the episode ends with it."""
+        if self._end and self._ready():
             raise EpisodeDoneError(
                 f"{type(self).__name__}.add: expected no step after the end of the episode, whose last "
                 f"{len(self)} transitions wait. Fix: take them (while tracer: tracer.pop()), or call tracer.reset()."
@@ -121,19 +220,26 @@ class BaseRewardTracer(HostStateful):
             w if type(w) is float else as_number("w", w),
             following,
         )
-        self._steps.append(step)
-        self._end = end
+        return step, end
 
     def reset(self) -> None:
         """Forget all steps."""
         self._on_host("reset")
-        self._clear()
+        for stream in (self, *(self._streams or ())):
+            stream._clear()
 
     def __len__(self) -> int:
         """Count the steps that are held."""
-        return len(self._steps) - self._popped
+        return len(self._steps) - self._popped + sum(map(len, self._streams or ()))
 
     # --- for subclasses
+
+    def _twin(self) -> Self:
+        """The same for one environment."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new._clear()
+        return new
 
     def _clear(self) -> None:
         self._steps, self._end, self._popped, self._partial, self._traced = [], RUNNING, 0, 0.0, []
@@ -162,14 +268,31 @@ class BaseRewardTracer(HostStateful):
 
     def init(self, key: Any) -> Any:
         """The state of an empty tracer. The key is not used."""
-        return _state([], RUNNING, 0, 0.0, [])
+        empty = _state([], RUNNING, 0, 0.0, [])
+        return empty if self._streams is None else {"streams": [empty for _ in self._streams]}
 
     def _snapshot(self) -> Any:
+        if self._streams is not None:
+            return {"streams": [stream._snapshot() for stream in self._streams]}
         return _state(self._steps, self._end, self._popped, self._partial, self._traced)
 
     def _restore(self, new: Any) -> None:
         where = f"{type(self).__name__}.state"
-        fresh = self.init(None)
+        if self._streams is None:
+            self._take_over(self._checked(new, where))
+            return
+        streams = new.get("streams") if isinstance(new, dict) else None
+        if not isinstance(streams, list | tuple) or len(streams) != len(self._streams):
+            got = type(streams).__name__ if streams is None else f"{len(streams)} of them"
+            raise TypeError(f"{where}['streams']: expected {len(self._streams)} of them, got {got}. {_FIX_STATE}")
+        each = zip(self._streams, streams, range(len(streams)), strict=True)
+        checked = [stream._checked(one, f"{where}['streams'][{i}]") for stream, one, i in each]
+        for stream, one in zip(self._streams, checked, strict=True):
+            stream._take_over(one)
+
+    def _checked(self, new: Any, where: str) -> dict[str, Any]:
+        """A state of one environment with NumPy arrays for leaves, or a ``TypeError``."""
+        fresh = _state([], RUNNING, 0, 0.0, [])
         if not isinstance(new, dict) or sorted(new) != sorted(fresh):
             got = sorted(new) if isinstance(new, dict) else type(new).__name__
             raise TypeError(f"{where}: expected a dict of {sorted(fresh)}, got {got}. {_FIX_STATE}")
@@ -177,6 +300,9 @@ class BaseRewardTracer(HostStateful):
         fault = _wrong_kind(fresh, new) or check_arrays(steps_to_arrays(self._steps), new) or _wrong_shape(new)
         if fault:
             raise TypeError(f"{where}{fault}. {_FIX_STATE}")
+        return new
+
+    def _take_over(self, new: dict[str, Any]) -> None:
         self._steps, self._partial = steps_from_arrays(new), float(new["partial"])
         self._end, self._popped = int(new["end"]), int(new["popped"])
         self._traced = list(itertools.starmap(Traced, new["traced"].tolist()))
@@ -184,6 +310,7 @@ class BaseRewardTracer(HostStateful):
     def __copy__(self) -> Self:
         new = super().__copy__()
         new._steps, new._traced = list(self._steps), list(self._traced)
+        new._streams = None if self._streams is None else [copy.copy(stream) for stream in self._streams]
         return new
 
 

@@ -13,8 +13,7 @@ from ._base import TERMINATED, BaseRewardTracer, Traced
 from ._rows import stack
 from ._scalars import as_gamma, as_lambda, as_n
 from ._steps import Step
-from ._transition_batch import TransitionBatch
-from ._windows import Window, batched, single
+from ._windows import Window
 
 __all__ = ("LambdaReturn",)
 
@@ -50,11 +49,13 @@ class LambdaReturn(BaseRewardTracer):
         :class:`coax.StochasticV`, or a function of your own. It is called twice for a segment, once for all
         observations and once for all next ones. So that a compiled function sees few different lengths, the last
         observation is repeated until there are n, or 1, 2, 4, 8 and so on if that is less.
+    num_envs : int, optional
+        Of how many environments the steps come at once, see :meth:`add`. By default of a single one.
 
     Raises
     ------
     TypeError, ValueError
-        If `n`, `gamma` or `lambda_` is not a number, or out of range, or `v` cannot be called.
+        If `n`, `gamma`, `num_envs` or `lambda_` is not a number, or out of range, or `v` cannot be called.
 
     Examples
     --------
@@ -72,13 +73,15 @@ class LambdaReturn(BaseRewardTracer):
 
     instead = "use coax.returns.lambda_returns and generalized_advantages over whole rollouts"
 
-    def __init__(self, n: int | None, gamma: float, lambda_: float, v: Callable[[Any], Any]):
+    def __init__(
+        self, n: int | None, gamma: float, lambda_: float, v: Callable[[Any], Any], *, num_envs: int | None = None
+    ):
         self._n = None if n is None else as_n(n)
         self._gamma, self._lambda = as_gamma(gamma), as_lambda(lambda_)
         if not callable(v):
             raise TypeError(f"v: expected a function of observations, got {v!r}. Fix: pass for instance a coax.V.")
         self._v = v
-        self._clear()
+        super().__init__(num_envs)
 
     @property
     def n(self) -> int | None:
@@ -106,44 +109,22 @@ class LambdaReturn(BaseRewardTracer):
         owner = getattr(self._v, "__self__", self._v)
         return (owner,) if isinstance(owner, Stateful) else ()
 
-    def __bool__(self) -> bool:
+    def _ready(self) -> bool:
         return bool(self._traced) or self._finished() > 0
 
-    def pop(self) -> TransitionBatch:
-        """The oldest transition, as a batch of size 1.
-
-        Raises
-        ------
-        InsufficientCacheError
-            If there is none yet.
-        ValueError
-            If the value function gives anything but one number for each observation.
-        """
-        self._on_host("pop")
-        self._need()
+    def _next(self) -> Window:
         if not self._traced:
             self._trace()
-        batch = single(self._window(0))
+        window = self._window(0)
         del self._steps[0], self._traced[0]
-        return batch
+        return window
 
-    def flush(self) -> TransitionBatch:
-        """All transitions that can be popped, as one batch, oldest first.
-
-        Raises
-        ------
-        InsufficientCacheError
-            If there is none yet.
-        ValueError
-            If the value function gives anything but one number for each observation.
-        """
-        self._on_host("flush")
-        self._need()
+    def _all(self) -> list[Window]:
         self._trace()
         count = len(self._traced)
-        batch = batched([self._window(i) for i in range(count)])
+        windows = [self._window(i) for i in range(count)]
         del self._steps[:count], self._traced[:count]
-        return batch
+        return windows
 
     def _finished(self) -> int:
         """How many steps of finished segments are yet to be worked out."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ._base import BaseRewardTracer
 from ._scalars import as_gamma
-from ._transition_batch import TransitionBatch
-from ._windows import Window, batched, single
+from ._windows import Window
 
 __all__ = ("MonteCarlo",)
 
@@ -21,54 +20,35 @@ class MonteCarlo(BaseRewardTracer):
     ----------
     gamma : float
         Discount factor, in [0, 1].
+    num_envs : int, optional
+        Of how many environments the steps come at once, see :meth:`add`. By default of a single one.
 
     Raises
     ------
     TypeError, ValueError
-        If `gamma` is not a number, or out of range.
+        If `gamma` or `num_envs` is not a number, or out of range.
 
     References
     ----------
     Sutton and Barto (2018), section 5.1; Pardo et al. (2018), Time limits in reinforcement learning, section 3.1.
     """
 
-    def __init__(self, gamma: float):
+    def __init__(self, gamma: float, *, num_envs: int | None = None):
         self._gamma = as_gamma(gamma)
-        self._clear()
+        super().__init__(num_envs)
 
     @property
     def gamma(self) -> float:  # type: ignore[override]
         """Discount factor."""
         return self._gamma
 
-    def __bool__(self) -> bool:
+    def _ready(self) -> bool:
         return bool(self._end) and len(self) > 0
 
-    def pop(self) -> TransitionBatch:
-        """The latest transition, as a batch of size 1.
+    def _all(self) -> list[Window]:
+        return [self._next() for _ in range(len(self))]
 
-        Raises
-        ------
-        InsufficientCacheError
-            If the episode is not over, or nothing is left of it.
-        """
-        self._on_host("pop")
-        self._need()
-        return single(self._pop())
-
-    def flush(self) -> TransitionBatch:
-        """All transitions of the episode, as one batch, last to first.
-
-        Raises
-        ------
-        InsufficientCacheError
-            If the episode is not over, or nothing is left of it.
-        """
-        self._on_host("flush")
-        self._need()
-        return batched([self._pop() for _ in range(len(self))])
-
-    def _pop(self) -> Window:
+    def _next(self) -> Window:
         step = self._steps[-1 - self._popped]
         self._partial = rn = step.r + self._gamma * self._partial
         self._popped += 1

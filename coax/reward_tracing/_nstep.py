@@ -9,8 +9,7 @@ import numpy as np
 from ._base import RUNNING, TERMINATED, TRUNCATED, BaseRewardTracer
 from ._scalars import as_gamma, as_n
 from ._steps import Step
-from ._transition_batch import TransitionBatch
-from ._windows import Window, batched, single
+from ._windows import Window
 
 __all__ = ("NStep",)
 
@@ -39,23 +38,25 @@ class NStep(BaseRewardTracer):
         from the step that terminated the episode onwards, and beyond it the last step is repeated. After a truncation
         the true last observation is one more entry, and the first whose ``dones`` is True: a state to bootstrap from,
         which nothing follows. No transition can then be popped before the step after its window.
+    num_envs : int, optional
+        Of how many environments the steps come at once, see :meth:`add`. By default of a single one.
 
     Raises
     ------
     TypeError, ValueError
-        If `n` or `gamma` is not a number, or out of range.
+        If `n`, `gamma` or `num_envs` is not a number, or out of range.
 
     References
     ----------
     Sutton and Barto (2018), section 7.1; Pardo et al. (2018), Time limits in reinforcement learning, section 3.1.
     """
 
-    def __init__(self, n: int, gamma: float, record_extra_info: bool = False):
+    def __init__(self, n: int, gamma: float, record_extra_info: bool = False, *, num_envs: int | None = None):
         self._n = as_n(n)
         self._gamma = as_gamma(gamma)
         self._record_extra_info = bool(record_extra_info)
         self._powers = [self._gamma**k for k in range(self._n + 1)]
-        self._clear()
+        super().__init__(num_envs)
 
     @property
     def n(self) -> int:
@@ -72,37 +73,19 @@ class NStep(BaseRewardTracer):
         """Whether the steps themselves are put into `extra_info`."""
         return self._record_extra_info
 
-    def __bool__(self) -> bool:
+    def _ready(self) -> bool:
         return self._count() > 0
 
-    def pop(self) -> TransitionBatch:
-        """The oldest transition, as a batch of size 1.
-
-        Raises
-        ------
-        InsufficientCacheError
-            If there is none yet.
-        """
-        self._on_host("pop")
-        self._need()
-        batch = single(self._window(0))
+    def _next(self) -> Window:
+        window = self._window(0)
         del self._steps[0]
-        return batch
+        return window
 
-    def flush(self) -> TransitionBatch:
-        """All transitions that can be popped, as one batch, oldest first.
-
-        Raises
-        ------
-        InsufficientCacheError
-            If there is none yet.
-        """
-        self._on_host("flush")
-        self._need()
+    def _all(self) -> list[Window]:
         count = self._count()
-        batch = batched([self._window(i) for i in range(count)])
+        windows = [self._window(i) for i in range(count)]
         del self._steps[:count]
-        return batch
+        return windows
 
     def _count(self) -> int:
         steps = self._steps

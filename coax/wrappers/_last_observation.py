@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+import numpy as np
 
-__all__ = ("LastObservation", "only_item")
+__all__ = ("LastObservation", "VectorLastObservation", "autoreset_mode", "only_item")
 
 
 class LastObservation(gymnasium.Wrapper):
@@ -16,8 +17,8 @@ class LastObservation(gymnasium.Wrapper):
 
     Parameters
     ----------
-    env : gymnasium.Env
-        The environment.
+    env : gymnasium.Env or gymnasium.vector.VectorEnv
+        The environment. Around a vector environment this is a :class:`VectorLastObservation`.
 
     Examples
     --------
@@ -26,6 +27,10 @@ class LastObservation(gymnasium.Wrapper):
     >>> env.observation is s
     True
     """
+
+    def __new__(cls, env: Any) -> Any:
+        """Around a vector environment, the one for those."""
+        return VectorLastObservation(env) if isinstance(env, gymnasium.vector.VectorEnv) else super().__new__(cls)
 
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
@@ -55,7 +60,75 @@ class LastObservation(gymnasium.Wrapper):
         return s_next, r, terminated, truncated, info
 
 
-def only_item(env: gymnasium.Env, last: tuple) -> Any:
+class VectorLastObservation(gymnasium.vector.VectorWrapper):
+    """Remember the last observations, for :func:`coax.envs.transition`, and which episodes are over.
+
+    Parameters
+    ----------
+    env : gymnasium.vector.VectorEnv
+        The environments.
+
+    Attributes
+    ----------
+    over : bool[N]
+        Which episodes ended with the last step, and were not begun anew by then.
+    """
+
+    over: np.ndarray
+
+    def __init__(self, env: gymnasium.vector.VectorEnv):
+        super().__init__(env)
+        self.autoreset_mode = autoreset_mode(env)
+        self._last: tuple = ()
+        self.over = np.zeros(env.num_envs, bool)
+
+    @property
+    def observation(self) -> Any:
+        """What the last ``reset`` or ``step`` returned.
+
+        Raises
+        ------
+        gymnasium.error.ResetNeeded
+            Before the first ``reset``.
+        """
+        return only_item(self, self._last)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes: all, or those in ``options['reset_mask']``."""
+        begun = (options or {}).get("reset_mask", True)
+        S, info = self.env.reset(seed=seed, options=None if options is None else dict(options))
+        self._last = (S,)
+        self.over = self.over & ~np.asarray(begun)
+        return S, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take one step in each."""
+        S, R, terminated, truncated, info = self.env.step(actions)
+        self._last = (S,)
+        same = self.autoreset_mode is gymnasium.vector.AutoresetMode.SAME_STEP
+        self.over = np.zeros(self.num_envs, bool) if same else np.logical_or(terminated, truncated)
+        return S, R, terminated, truncated, info
+
+
+def autoreset_mode(env: gymnasium.vector.VectorEnv) -> gymnasium.vector.AutoresetMode:
+    """What vector environments do at the end of an episode.
+
+    Raises
+    ------
+    ValueError
+        If they do not say so, or something unknown.
+    """
+    mode = env.metadata.get("autoreset_mode")
+    if not isinstance(mode, gymnasium.vector.AutoresetMode):
+        known = ", ".join(str(each) for each in gymnasium.vector.AutoresetMode)
+        raise ValueError(
+            f"{env}: expected one of {known} in env.metadata['autoreset_mode'], got {mode!r}. "
+            "Fix: say there what the environments do at the end of an episode."
+        )
+    return mode
+
+
+def only_item(env: Any, last: tuple) -> Any:
     """The observation in `last`, or the error that there is none yet."""
     if not last:
         raise gymnasium.error.ResetNeeded(
