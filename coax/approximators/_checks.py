@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..utils import single_space
 from ._networks import is_network, signature_of
 
 __all__ = ("check_array_output", "check_bounds", "check_signature", "check_space", "check_value_range")
@@ -19,8 +20,8 @@ STATE_ACTION = ("S", "A", "is_training")
 
 
 def check_space(env: Any, attribute: str, owner: str) -> gymnasium.Space:
-    """The space of an environment (or of anything with such an attribute)."""
-    space = getattr(env, attribute, None)
+    """The space of an environment (or of anything with such an attribute); of several at once, that of each."""
+    space = single_space(env, attribute)
     if not isinstance(space, gymnasium.Space):
         raise TypeError(
             f"{owner}: expected env.{attribute} to be a gymnasium.Space, got {type(space).__name__}. "

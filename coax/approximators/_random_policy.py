@@ -12,7 +12,7 @@ import numpy as np
 from .._entries import Rng, fresh_seed
 from .._stateful import Stateful, is_tracing, refuse_in_trace
 from ..proba_dists import mask_parts
-from ..utils import make_cast, make_element
+from ..utils import make_cast, make_element, single_space
 from ._action_mask import find_mask
 from ._checks import check_space
 from ._distributional import default_dist
@@ -134,7 +134,8 @@ class RandomPolicy(Stateful):
     def __init__(self, env: Any, random_seed: int | None = None):
         self._action_space = check_space(env, "action_space", "RandomPolicy")
         jax.eval_shape(lambda key: uniform_sample(self.action_space, key), jax.random.key(0))
-        self._cast_observation = make_cast(env.observation_space) if hasattr(env, "observation_space") else None
+        observations = single_space(env, "observation_space")
+        self._cast_observation = None if observations is None else make_cast(observations)
         self._mask = find_mask(env)
         self._element = make_element(self._action_space)
         self._draw = jax.jit(self._sample, static_argnums=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..utils import safe_sample
+from ..utils import safe_sample, single_space
 from ._rows import stack
 from ._scalars import FIX_GAMMA, as_float
 from ._transition_batch import TransitionBatch
@@ -53,13 +53,13 @@ def get_transition_batch(
         return np.clip(rng.uniform(size=size), 0.01, 0.99).astype(np.float32)
 
     return TransitionBatch(
-        S=draws(env.observation_space),
-        A=draws(env.action_space),
+        S=draws(single_space(env, "observation_space")),
+        A=draws(single_space(env, "action_space")),
         logP=np.log(uniform()),
         Rn=np.clip(rng.normal(size=size), -5, 5).astype(np.float32),
         In=(gamma * rng.integers(2, size=size)).astype(np.float32),
-        S_next=draws(env.observation_space),
-        A_next=draws(env.action_space),
+        S_next=draws(single_space(env, "observation_space")),
+        A_next=draws(single_space(env, "action_space")),
         logP_next=np.log(uniform()),
         W=np.clip(uniform() / uniform(), 0.01, 100),
     )

@@ -28,7 +28,7 @@ from ._schedules import StepwiseLinearFunction
 from ._segment_tree import MaxTree, MinTree, SegmentTree, SumTree
 from ._serialize import dump, dumps, load, loads
 from ._sharing import sync_shared_params
-from ._spaces import leading_axes, space_key
+from ._spaces import leading_axes, single_space, space_key
 from ._ties import argmax, argmin
 from ._trees import merge_dicts, stack_trees, tree_ravel
 
@@ -76,6 +76,7 @@ __all__ = (
     "isscalar",
     "jit",
     "leading_axes",
+    "single_space",
     "load",
     "loads",
     "make_cast",

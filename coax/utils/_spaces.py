@@ -7,8 +7,14 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Space, spaces
+from gymnasium.vector import VectorEnv
 
-__all__ = ("children_of", "leading_axes", "same_leading_axes", "space_key")
+__all__ = ("children_of", "leading_axes", "same_leading_axes", "single_space", "space_key")
+
+
+def single_space(env: Any, attribute: str) -> Any:
+    """The ``observation_space`` or ``action_space`` of an environment; of several at once, that of each; or None."""
+    return getattr(env, f"single_{attribute}" if isinstance(env, VectorEnv) else attribute, None)
 
 
 class _ById:

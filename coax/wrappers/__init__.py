@@ -1,7 +1,16 @@
 """Environments around environments."""
 
 from ._action_masking import ActionMasking
-from ._last_observation import LastObservation
+from ._frame_stacking import FrameStacking
+from ._last_observation import LastObservation, VectorLastObservation
 from ._train_monitor import TrainMonitor
+from ._vector_monitor import VectorTrainMonitor
 
-__all__ = ("ActionMasking", "LastObservation", "TrainMonitor")
+__all__ = (
+    "ActionMasking",
+    "FrameStacking",
+    "LastObservation",
+    "TrainMonitor",
+    "VectorLastObservation",
+    "VectorTrainMonitor",
+)

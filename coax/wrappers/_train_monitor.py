@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import copy
-import logging
-import numbers
 import os
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import gymnasium
-import jax
 import numpy as np
 
-from .._stateful import HostStateful, check_like, name_of
 from ..utils import dump, load
-from ._last_observation import only_item
-from ._log_line import is_shown, log_line, show_lines
-from ._metric_means import MetricMeans
-from ._tensorboard import ActionSample, LazyWriter, stamped
+from ._monitor import LEAVES, Monitor, pairs
+from ._tensorboard import LazyWriter
+from ._vector_monitor import VectorTrainMonitor
 
 __all__ = ("TrainMonitor",)
 
-_LEAVES = {  # of the state: the attribute that holds it, and its dtype
-    "T": ("T", np.int64),
-    "ep": ("ep", np.int64),
-    "t": ("t", np.int64),
-    "G": ("G", np.float64),
-    "avg_G": ("avg_G", np.float64),
-    "n_avg_G": ("_n_avg_G", np.float64),
-    "seconds": ("_seconds", np.float64),
-    "written": ("_written", np.bool_),
-}
 _COUNTERS = {"T", "ep", "t", "G", "avg_G", "_n_avg_G", "_ep_starttime", "_ep_metrics", "_ep_actions"}
 _COUNTERS |= {"_tensorboard_dir", "_period"}
 
 
-class TrainMonitor(gymnasium.Wrapper, HostStateful):
+class TrainMonitor(gymnasium.Wrapper, Monitor):
     r"""Watch a training: count steps and episodes, average metrics, write a log line at the end of each episode.
 
     It also remembers the last observation, see :func:`coax.envs.transition`. No call waits for the device, except once
@@ -45,8 +29,9 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
 
     Parameters
     ----------
-    env : gymnasium.Env
-        The environment.
+    env : gymnasium.Env or gymnasium.vector.VectorEnv
+        The environment. Around a vector environment this is a :class:`VectorTrainMonitor`, which counts the steps of
+        all of them.
     tensorboard_dir : str, optional
         Where to write event files for TensorBoard. A folder named after the time is made in it, unless the path ends in
         such a name. Needs ``pip install 'coax[tensorboard]'``.
@@ -80,7 +65,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     Raises
     ------
     TypeError
-        If `env` is a vector environment, `smoothing` is not a number, or one of `logger_kwargs` is unknown.
+        If `smoothing` is not a number, or one of `logger_kwargs` is unknown.
     ValueError
         If `smoothing` is less than 1.
 
@@ -92,18 +77,17 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     >>> env.record_metrics(qlearning.update(batch))
     """
 
-    T: int
-    ep: int
     t: int
     G: float
-    avg_G: float
-    _n_avg_G: float
-    _period: dict[str, list[int]]
     _elapsed: float  # seconds, up to the last pause
     _started: float | None  # None while the clock stands still
     _written: bool
 
-    instead: ClassVar[str] = "wrap it around the environment of a Python loop; a compiled loop returns its metrics"
+    def __new__(cls, env: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Around a vector environment, the one for those."""
+        if isinstance(env, gymnasium.vector.VectorEnv):
+            return VectorTrainMonitor(env, *args, **kwargs)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -114,34 +98,10 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         smoothing: float = 10,
         **logger_kwargs: Any,
     ):
-        if isinstance(env, gymnasium.vector.VectorEnv):
-            raise TypeError(
-                f"env: expected a single gymnasium.Env, got the vector environment {type(env).__name__}. "
-                "Fix: wrap single environments, or use gymnasium.wrappers.vector.RecordEpisodeStatistics."
-            )
         gymnasium.Wrapper.__init__(self, env)
-        self.log_all_metrics = log_all_metrics
-        self.tensorboard_write_all = tensorboard_write_all
-        self.smoothing = smoothing
-        self._last: tuple = ()  # empty before the first reset
-        self._writer = None if tensorboard_dir is None else LazyWriter(stamped(tensorboard_dir))
-        self._metrics = MetricMeans()
-        self._actions = ActionSample()
-        self.reset_global()
-        self._logger = show_lines(type(self).__name__, **logger_kwargs)
+        self._set_up(tensorboard_dir, tensorboard_write_all, log_all_metrics, smoothing, **logger_kwargs)
 
     # --- the environment
-
-    @property
-    def observation(self) -> Any:
-        """What the last ``reset`` or ``step`` returned.
-
-        Raises
-        ------
-        gymnasium.error.ResetNeeded
-            Before the first ``reset``.
-        """
-        return only_item(self, self._last)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode. If the last one was left before its end, its log line is written first."""
@@ -185,10 +145,12 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         if self._writer is not None:
             self._actions.add(action)
         if is_last:
-            self._n_avg_G = min(self.smoothing, self._n_avg_G + 1)
-            self.avg_G += (self.G - self.avg_G) / self._n_avg_G
+            self._average(self.G)
             self._pause()
             self._write_line()
+
+    def _action_space(self) -> gymnasium.Space:
+        return self.env.action_space
 
     def close(self) -> None:
         """Write what is not written yet, and close the environment."""
@@ -200,24 +162,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
 
     # --- counting
 
-    @property
-    def smoothing(self) -> float:
-        """About how many of the last episodes `avg_G` looks back on."""
-        return self._smoothing
-
-    @smoothing.setter
-    def smoothing(self, value: float) -> None:
-        _check_number("smoothing", value)
-        if not value >= 1:
-            raise ValueError(f"smoothing: expected at least 1, got {value!r}. Fix: pass smoothing=1 for no smoothing.")
-        self._smoothing = value
-
-    def reset_global(self) -> None:
-        """Set all counters to zero."""
-        self.T, self.ep, self.avg_G = 0, 0, 0.0
-        self._n_avg_G = 0
-        self._period = {}
-        self._metrics.clear()
+    def _begin_first(self) -> None:
         self._begin_episode()
         self._pause()
 
@@ -226,9 +171,7 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         self._elapsed = 0.0
         self._started = time.perf_counter()
         self._written = True  # there is nothing to write
-        self._actions.clear()
-        if self._metrics.shown:
-            self._metrics.clear()
+        self._begun()
 
     def _pause(self) -> None:
         self._seconds = self._seconds
@@ -251,145 +194,14 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         """Mean duration of a step of this episode, in milliseconds; NaN before its first step."""
         return 1000 * self._seconds / self.t if self.t else float("nan")
 
-    def period(self, name: str, T_period: float | None = None, ep_period: float | None = None) -> bool:
-        """Whether it is time to do something again that is done periodically.
-
-        Each name counts for itself. After a jump of the counters it is time several times in a row, until it has
-        caught up.
-
-        Parameters
-        ----------
-        name : str
-            What is done.
-        T_period, ep_period : number, optional
-            Do it each time that `T`, or `ep`, has grown by this much. With both, either is enough.
-
-        Raises
-        ------
-        TypeError
-            If a period is not a number.
-        ValueError
-            If a period is not positive.
-        """
-        self._on_host("period")
-        for label, length in (("T_period", T_period), ("ep_period", ep_period)):
-            if length is None:
-                continue
-            _check_number(label, length)
-            if not length > 0:
-                raise ValueError(f"{label}: expected a positive number, got {length!r}. Fix: pass 1 or more.")
-        counts = self._period.setdefault(name, [1, 1])
-        for i, (now, length) in enumerate(((self.T, T_period), (self.ep, ep_period))):
-            if length is not None and now >= counts[i] * length:
-                counts[i] += 1
-                return True
-        return False
-
-    # --- metrics and the log
-
-    @property
-    def logger(self) -> logging.Logger:
-        """Where the log lines go: a logger of this monitor alone, below the one that is named after the class."""
-        return self._logger
-
-    @property
-    def tensorboard(self) -> Any:
-        """The ``tensorboardX.SummaryWriter``, or None if there is no `tensorboard_dir`.
-
-        Raises
-        ------
-        ImportError
-            If tensorboardX is not installed.
-        """
-        return None if self._writer is None else self._writer()
-
-    def record_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Take down metrics, for their mean over the episode. They are not read before the log line is written.
-
-        Parameters
-        ----------
-        metrics : mapping from str to number
-            What an updater returns, or any mapping. An array counts with all its entries.
-
-        Raises
-        ------
-        TypeError
-            If it is no mapping from names to numbers.
-        """
-        self._on_host("record_metrics")
-        self._metrics.add(metrics, self.T)
-        if self._metrics.is_due():
-            self._metrics.fold_ready(self._write_one())
-
-    def get_metrics(self) -> dict[str, float]:
-        """The mean of each metric over the episode so far. Waits for the device."""
-        self._on_host("get_metrics")
-        self._metrics.fold(self._write_one())
-        return self._metrics.means()
-
-    def _write_one(self) -> Any:
-        """What to do with each number as soon as it is read, if anything."""
-        writer = self.tensorboard if self.tensorboard_write_all else None
-        return writer and (lambda name, value, T: writer.add_scalar(name, value, global_step=T))
-
     def _write_line(self) -> None:
         """Write about this episode, unless that is done or it has no steps."""
         if self._written:
             return
         self._written = True
-        means = self.get_metrics()
-        self._metrics.shown = True
-        shown = means if self.log_all_metrics else {name: means[name] for name in means if is_shown(name)}
-        names = ("ep", "T", "G", "avg_r", "avg_G", "t", "dt_ms")
-        self.logger.info(log_line({name: getattr(self, name) for name in names}, shown))
-        if self._writer is not None:
-            self._write_tensorboard({} if self.tensorboard_write_all else means)
+        self._write({name: getattr(self, name) for name in ("ep", "T", "G", "avg_r", "avg_G", "t", "dt_ms")})
 
-    def _write_tensorboard(self, means: Mapping[str, float]) -> None:
-        scalars = {
-            "episode/episode": self.ep,
-            "episode/avg_reward": self.avg_r,
-            "episode/return": self.G,
-            "episode/steps": self.t,
-            "episode/avg_step_duration_ms": self.dt_ms,
-            **means,
-        }
-        for name, value in scalars.items():
-            self.tensorboard.add_scalar(name, float(value), global_step=self.T)
-        self._actions.write(self.tensorboard, self.env.action_space, self.T)
-        self.tensorboard.flush()
-
-    # --- state
-
-    def init(self, key: jax.Array | None = None) -> Any:
-        """Counters at zero."""
-        return {**{name: np.zeros((), dtype) for name, (_, dtype) in _LEAVES.items()}, "metrics": {}, "period": {}}
-
-    def _snapshot(self) -> Any:
-        sums = {} if self._metrics.shown else self._metrics.sums
-        return {
-            **{name: np.array(getattr(self, attribute), dtype) for name, (attribute, dtype) in _LEAVES.items()},
-            "metrics": _pairs(sums, np.float64),
-            "period": _pairs(self._period, np.int64),
-        }
-
-    def _restore(self, new: Any) -> None:
-        like = self.init()
-        for part, dtype in (("metrics", np.float64), ("period", np.int64)):  # which there are comes from the data
-            names = new.get(part) if isinstance(new, Mapping) else None
-            like[part] = dict.fromkeys(names if isinstance(names, Mapping) else (), np.zeros(2, dtype))
-        new = check_like(name_of(self), like, new)
-        for name, (attribute, _) in _LEAVES.items():
-            setattr(self, attribute, new[name].item())
-        self._metrics.sums = {name: pair.tolist() for name, pair in new["metrics"].items()}
-        self._period = {name: pair.tolist() for name, pair in new["period"].items()}
-        self._actions.clear()
-
-    def __copy__(self) -> Self:
-        new = super().__copy__()
-        new._metrics, new._actions = copy.copy(self._metrics), copy.copy(self._actions)
-        new._period, new._writer = copy.deepcopy(self._period), copy.copy(self._writer)
-        return new
+    # --- counters as coax 0.1.13 had them
 
     def get_counters(self) -> dict[str, Any]:
         """The counters, for :meth:`set_counters`."""
@@ -436,9 +248,9 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
         values += (0.0 if start is None else time.time() - start, start is None or counters["t"] == 0)
         self._restore(
             {
-                **{name: np.array(x, dtype) for (name, (_, dtype)), x in zip(_LEAVES.items(), values, strict=True)},
-                "metrics": _pairs(counters["_ep_metrics"], np.float64),
-                "period": _pairs(counters["_period"], np.int64),
+                **{name: np.array(x, dtype) for (name, (_, dtype)), x in zip(LEAVES.items(), values, strict=True)},
+                "metrics": pairs(counters["_ep_metrics"], np.float64),
+                "period": pairs(counters["_period"], np.int64),
             }
         )
         for action in counters["_ep_actions"] if isinstance(counters["_ep_actions"], list) else ():
@@ -454,17 +266,6 @@ class TrainMonitor(gymnasium.Wrapper, HostStateful):
     def load_counters(self, filepath: str | os.PathLike) -> None:
         """Go on counting from a file of :meth:`save_counters`. It is unpickled: load only files that you trust."""
         self.set_counters(load(filepath))
-
-
-def _check_number(name: str, x: Any) -> None:
-    if not isinstance(x, numbers.Real):
-        raise TypeError(f"{name}: expected a number, got {x!r}. Fix: pass an int or a float.")
-
-
-def _pairs(table: Any, dtype: Any) -> dict[str, np.ndarray]:
-    """The entries that are pairs of numbers."""
-    items = table.items() if isinstance(table, Mapping) else ()
-    return {name: np.array(pair, dtype) for name, pair in items if isinstance(pair, tuple | list) and len(pair) == 2}
 
 
 class StreamingSample:

@@ -1,0 +1,279 @@
+"""What a monitor does, whatever it watches: count, average what is recorded, write a line for each episode."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import logging
+import numbers
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import gymnasium
+import jax
+import numpy as np
+
+from .._stateful import HostStateful, check_like, name_of
+from ._last_observation import only_item
+from ._log_line import is_shown, log_line, show_lines
+from ._metric_means import MetricMeans
+from ._tensorboard import ActionSample, LazyWriter, stamped
+
+__all__ = ("LEAVES", "Monitor", "pairs")
+
+LEAVES = {  # of the state: the attribute that holds it, and its dtype
+    "T": ("T", np.int64),
+    "ep": ("ep", np.int64),
+    "t": ("t", np.int64),
+    "G": ("G", np.float64),
+    "avg_G": ("avg_G", np.float64),
+    "n_avg_G": ("_n_avg_G", np.float64),
+    "seconds": ("_seconds", np.float64),
+    "written": ("_written", np.bool_),
+}
+
+
+class Monitor(HostStateful):
+    """Counters, means of metrics and a log. Subclasses watch an environment and say when an episode is over.
+
+    Parameters
+    ----------
+    tensorboard_dir : str or None
+    tensorboard_write_all, log_all_metrics : bool
+    smoothing : float
+    **logger_kwargs
+        See :class:`TrainMonitor`.
+    """
+
+    T: int
+    ep: int
+    t: Any  # one number, or one for each environment; so are the others
+    G: Any
+    avg_G: float
+    _n_avg_G: float
+    _period: dict[str, list[int]]
+    _seconds: Any
+    _written: Any
+
+    instead: ClassVar[str] = "wrap it around the environment of a Python loop; a compiled loop returns its metrics"
+
+    def _set_up(
+        self,
+        tensorboard_dir: str | os.PathLike | None,
+        tensorboard_write_all: bool,
+        log_all_metrics: bool,
+        smoothing: float,
+        **logger_kwargs: Any,
+    ) -> None:
+        self.log_all_metrics = log_all_metrics
+        self.tensorboard_write_all = tensorboard_write_all
+        self.smoothing = smoothing
+        self._last: tuple = ()  # empty before the first reset
+        self._writer = None if tensorboard_dir is None else LazyWriter(stamped(tensorboard_dir))
+        self._metrics = MetricMeans()
+        self._actions = ActionSample()
+        self.reset_global()
+        self._logger = show_lines("TrainMonitor", **logger_kwargs)
+
+    @abc.abstractmethod
+    def _begin_first(self) -> None:
+        """Set what belongs to an episode to zero, as before the first reset."""
+
+    @abc.abstractmethod
+    def _action_space(self) -> gymnasium.Space:
+        """The space of one action."""
+
+    @property
+    def observation(self) -> Any:
+        """What the last ``reset`` or ``step`` returned.
+
+        Raises
+        ------
+        gymnasium.error.ResetNeeded
+            Before the first ``reset``.
+        """
+        return only_item(self, self._last)
+
+    # --- counting
+
+    @property
+    def smoothing(self) -> float:
+        """About how many of the last episodes `avg_G` looks back on."""
+        return self._smoothing
+
+    @smoothing.setter
+    def smoothing(self, value: float) -> None:
+        _check_number("smoothing", value)
+        if not value >= 1:
+            raise ValueError(f"smoothing: expected at least 1, got {value!r}. Fix: pass smoothing=1 for no smoothing.")
+        self._smoothing = value
+
+    def reset_global(self) -> None:
+        """Set all counters to zero."""
+        self.T, self.ep, self.avg_G = 0, 0, 0.0
+        self._n_avg_G = 0
+        self._period = {}
+        self._metrics.clear()
+        self._begin_first()
+
+    def _begun(self) -> None:
+        """An episode begins: what was written about the one before is forgotten."""
+        self._actions.clear()
+        if self._metrics.shown:
+            self._metrics.clear()
+
+    def period(self, name: str, T_period: float | None = None, ep_period: float | None = None) -> bool:
+        """Whether it is time to do something again that is done periodically.
+
+        Each name counts for itself. After a jump of the counters it is time several times in a row, until it has
+        caught up.
+
+        Parameters
+        ----------
+        name : str
+            What is done.
+        T_period, ep_period : number, optional
+            Do it each time that `T`, or `ep`, has grown by this much. With both, either is enough.
+
+        Raises
+        ------
+        TypeError
+            If a period is not a number.
+        ValueError
+            If a period is not positive.
+        """
+        self._on_host("period")
+        for label, length in (("T_period", T_period), ("ep_period", ep_period)):
+            if length is None:
+                continue
+            _check_number(label, length)
+            if not length > 0:
+                raise ValueError(f"{label}: expected a positive number, got {length!r}. Fix: pass 1 or more.")
+        counts = self._period.setdefault(name, [1, 1])
+        for i, (now, length) in enumerate(((self.T, T_period), (self.ep, ep_period))):
+            if length is not None and now >= counts[i] * length:
+                counts[i] += 1
+                return True
+        return False
+
+    # --- metrics and the log
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where the log lines go: a logger of this monitor alone, below the one that is named after the class."""
+        return self._logger
+
+    @property
+    def tensorboard(self) -> Any:
+        """The ``tensorboardX.SummaryWriter``, or None if there is no `tensorboard_dir`.
+
+        Raises
+        ------
+        ImportError
+            If tensorboardX is not installed.
+        """
+        return None if self._writer is None else self._writer()
+
+    def record_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Take down metrics, for their mean over the episode. They are not read before the log line is written.
+
+        Parameters
+        ----------
+        metrics : mapping from str to number
+            What an updater returns, or any mapping. An array counts with all its entries.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping from names to numbers.
+        """
+        self._on_host("record_metrics")
+        self._metrics.add(metrics, self.T)
+        if self._metrics.is_due():
+            self._metrics.fold_ready(self._write_one())
+
+    def get_metrics(self) -> dict[str, float]:
+        """The mean of each metric over the episode so far. Waits for the device."""
+        self._on_host("get_metrics")
+        self._metrics.fold(self._write_one())
+        return self._metrics.means()
+
+    def _write_one(self) -> Any:
+        """What to do with each number as soon as it is read, if anything."""
+        writer = self.tensorboard if self.tensorboard_write_all else None
+        return writer and (lambda name, value, T: writer.add_scalar(name, value, global_step=T))
+
+    def _average(self, G: float) -> None:
+        """Take the return of a finished episode into the running mean."""
+        self._n_avg_G = min(self.smoothing, self._n_avg_G + 1)
+        self.avg_G += (G - self.avg_G) / self._n_avg_G
+
+    def _write(self, numbers: Mapping[str, Any]) -> None:
+        """Write about an episode: ``ep``, ``T``, ``G``, ``avg_r``, ``avg_G``, ``t``, ``dt_ms``, and the metrics."""
+        means = self.get_metrics()
+        self._metrics.shown = True
+        shown = means if self.log_all_metrics else {name: means[name] for name in means if is_shown(name)}
+        self.logger.info(log_line(numbers, shown))
+        if self._writer is not None:
+            self._write_tensorboard(numbers, {} if self.tensorboard_write_all else means)
+
+    def _write_tensorboard(self, numbers: Mapping[str, Any], means: Mapping[str, float]) -> None:
+        scalars = {
+            "episode/episode": numbers["ep"],
+            "episode/avg_reward": numbers["avg_r"],
+            "episode/return": numbers["G"],
+            "episode/steps": numbers["t"],
+            "episode/avg_step_duration_ms": numbers["dt_ms"],
+            **means,
+        }
+        for name, value in scalars.items():
+            self.tensorboard.add_scalar(name, float(value), global_step=self.T)
+        self._actions.write(self.tensorboard, self._action_space(), self.T)
+        self.tensorboard.flush()
+
+    # --- state
+
+    def init(self, key: jax.Array | None = None) -> Any:
+        """Counters at zero."""
+        leaves = {
+            name: np.zeros(np.shape(getattr(self, attribute)), dtype) for name, (attribute, dtype) in LEAVES.items()
+        }
+        return {**leaves, "metrics": {}, "period": {}}
+
+    def _snapshot(self) -> Any:
+        sums = {} if self._metrics.shown else self._metrics.sums
+        return {
+            **{name: np.array(getattr(self, attribute), dtype) for name, (attribute, dtype) in LEAVES.items()},
+            "metrics": pairs(sums, np.float64),
+            "period": pairs(self._period, np.int64),
+        }
+
+    def _restore(self, new: Any) -> None:
+        like = self.init()
+        for part, dtype in (("metrics", np.float64), ("period", np.int64)):  # which there are comes from the data
+            names = new.get(part) if isinstance(new, Mapping) else None
+            like[part] = dict.fromkeys(names if isinstance(names, Mapping) else (), np.zeros(2, dtype))
+        new = check_like(name_of(self), like, new)
+        for name, (attribute, _) in LEAVES.items():
+            setattr(self, attribute, new[name].item() if new[name].ndim == 0 else np.array(new[name]))
+        self._metrics.sums = {name: pair.tolist() for name, pair in new["metrics"].items()}
+        self._period = {name: pair.tolist() for name, pair in new["period"].items()}
+        self._actions.clear()
+
+    def __copy__(self) -> Self:
+        new = super().__copy__()
+        new._metrics, new._actions = copy.copy(self._metrics), copy.copy(self._actions)
+        new._period, new._writer = copy.deepcopy(self._period), copy.copy(self._writer)
+        return new
+
+
+def _check_number(name: str, x: Any) -> None:
+    if not isinstance(x, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {x!r}. Fix: pass an int or a float.")
+
+
+def pairs(table: Any, dtype: Any) -> dict[str, np.ndarray]:
+    """The entries that are pairs of numbers."""
+    items = table.items() if isinstance(table, Mapping) else ()
+    return {name: np.array(pair, dtype) for name, pair in items if isinstance(pair, tuple | list) and len(pair) == 2}

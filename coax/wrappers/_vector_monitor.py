@@ -1,0 +1,177 @@
+"""The monitor of several environments at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ._last_observation import VectorLastObservation
+from ._monitor import Monitor
+
+__all__ = ("VectorTrainMonitor",)
+
+
+class VectorTrainMonitor(VectorLastObservation, Monitor):
+    r"""Watch a training in N environments at once, as :class:`TrainMonitor` does in one.
+
+    The steps of all environments are counted, and each episode gets its log line. The arguments are those of
+    :class:`TrainMonitor`.
+
+    Parameters
+    ----------
+    env : gymnasium.vector.VectorEnv
+        The environments.
+
+    Attributes
+    ----------
+    T : int
+        Number of steps plus number of episodes begun, in all environments. A row that is no transition, as vector
+        environments may give between two episodes, is the beginning of an episode and no step.
+    ep : int
+        Number of episodes begun.
+    t : i64[N]
+        Number of steps in the present episode of each environment.
+    G : f64[N]
+        Sum of its rewards, without discount.
+    avg_G : float
+        Running mean of the returns of finished episodes, of all environments.
+    over : bool[N]
+        Which episodes ended with the last step, and were not begun anew by then.
+
+    Raises
+    ------
+    TypeError
+        If `smoothing` is not a number, or one of `logger_kwargs` is unknown.
+    ValueError
+        If `smoothing` is less than 1, or the environments do not say in ``metadata['autoreset_mode']`` what they do at
+        the end of an episode.
+
+    Examples
+    --------
+    >>> envs = coax.wrappers.TrainMonitor(gymnasium.make_vec("CartPole-v1", num_envs=8), name="dqn")
+    >>> S, info = envs.reset(seed=13)
+    >>> A = pi(envs.observation)
+    >>> S, S_next, R, terminated, truncated, mask = coax.envs.transition(envs, A)
+    >>> tracer.add(S, A, R, terminated, truncated=truncated, s_next=S_next, mask=mask)
+    """
+
+    t: np.ndarray
+    G: np.ndarray
+    _elapsed: np.ndarray  # seconds, up to the last pause
+    _started: np.ndarray  # NaN while the clock stands still
+    _written: np.ndarray
+
+    def __init__(
+        self,
+        env: gymnasium.vector.VectorEnv,
+        tensorboard_dir: str | os.PathLike | None = None,
+        tensorboard_write_all: bool = False,
+        log_all_metrics: bool = False,
+        smoothing: float = 10,
+        **logger_kwargs: Any,
+    ):
+        VectorLastObservation.__init__(self, env)
+        self._set_up(tensorboard_dir, tensorboard_write_all, log_all_metrics, smoothing, **logger_kwargs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes: all, or those in ``options['reset_mask']``. Lines of those left early are written first."""
+        self._on_host("reset")
+        rows = np.ones(self.num_envs, bool) & (options or {}).get("reset_mask", True)
+        S, info = super().reset(seed=seed, options=options)
+        self._pause(rows)
+        self._write_lines(rows)
+        self._begin_episodes(rows)
+        return S, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take one step in each environment. The log lines of the episodes that end with it are written."""
+        self._on_host("step")
+        dummy = self.over & (self.autoreset_mode is gymnasium.vector.AutoresetMode.NEXT_STEP)
+        S, R, terminated, truncated, info = super().step(actions)
+        info = {**(info or {}), "monitor": {"T": self.T, "ep": self.ep}}
+        self._begin_episodes(dummy)
+        self._count(actions, np.asarray(R, float), ~dummy, np.logical_or(terminated, truncated))
+        return S, R, terminated, truncated, info
+
+    def _count(self, actions: Any, R: np.ndarray, rows: np.ndarray, last: np.ndarray) -> None:
+        self.T += int(rows.sum())
+        self.t = self.t + rows
+        self.G = self.G + np.where(rows, R, 0.0)
+        self._started = np.where(rows & np.isnan(self._started), time.perf_counter(), self._started)
+        self._written = self._written & ~rows
+        if self._writer is not None:
+            self._actions.add(actions)
+        if not last.any():
+            return
+        self._pause(last)
+        for G in self.G[last]:
+            self._average(float(G))
+        self._write_lines(last)
+        if self.autoreset_mode is gymnasium.vector.AutoresetMode.SAME_STEP:
+            self._begin_episodes(last)
+
+    def close(self, **kwargs: Any) -> None:
+        """Write what is not written yet, and close the environments."""
+        everything = np.ones(self.num_envs, bool)
+        self._pause(everything)
+        self._write_lines(everything)
+        if self._writer is not None:
+            self._writer.close()
+        self.env.close(**kwargs)
+
+    def _action_space(self) -> gymnasium.Space:
+        return self.env.single_action_space
+
+    # --- counting
+
+    def _begin_first(self) -> None:
+        shape = (self.num_envs,)
+        self.t, self.G = np.zeros(shape, np.int64), np.zeros(shape)
+        self._elapsed, self._started = np.zeros(shape), np.full(shape, np.nan)
+        self._written = np.ones(shape, bool)  # there is nothing to write
+        self._begun()
+
+    def _begin_episodes(self, rows: np.ndarray) -> None:
+        count = int(rows.sum())
+        if not count:
+            return
+        self.T += count
+        self.ep += count
+        self.t, self.G = np.where(rows, 0, self.t), np.where(rows, 0.0, self.G)
+        self._elapsed = np.where(rows, 0.0, self._elapsed)
+        self._started = np.where(rows, time.perf_counter(), self._started)
+        self._written = self._written | rows
+        self._begun()
+
+    def _pause(self, rows: np.ndarray) -> None:
+        self._elapsed = np.where(rows, self._seconds, self._elapsed)
+        self._started = np.where(rows, np.nan, self._started)
+
+    @property
+    def _seconds(self) -> np.ndarray:
+        return self._elapsed + np.nan_to_num(time.perf_counter() - self._started)
+
+    @_seconds.setter
+    def _seconds(self, value: np.ndarray) -> None:
+        self._elapsed, self._started = value, np.full(self.num_envs, np.nan)
+
+    @property
+    def avg_r(self) -> np.ndarray:
+        """Mean reward of the present episode of each environment, f64[N]; NaN before its first step."""
+        return np.where(self.t > 0, self.G / np.maximum(self.t, 1), np.nan)
+
+    @property
+    def dt_ms(self) -> np.ndarray:
+        """Mean duration of a step of the present episodes, in milliseconds, f64[N]; NaN before the first step."""
+        return np.where(self.t > 0, 1000 * self._seconds / np.maximum(self.t, 1), np.nan)
+
+    def _write_lines(self, rows: np.ndarray) -> None:
+        """Write about these episodes, unless that is done or they have no steps."""
+        for i in np.flatnonzero(rows & ~self._written):
+            each = {name: getattr(self, name)[i].item() for name in ("G", "avg_r", "t", "dt_ms")}
+            self._write({"ep": self.ep, "T": self.T, "avg_G": self.avg_G, **each})
+        self._written = self._written | rows
