@@ -45,7 +45,7 @@ ROWS = [
     Row("qr_dqn", "cartpole/qr_dqn.py", 50_000, 475),
     Row("iqn", "cartpole/iqn.py", 50_000, 475),
     Row("ppo", "cartpole/ppo.py", 100_000, 475),
-    Row("a2c", "cartpole/a2c.py", 100_000, 450),
+    Row("a2c", "cartpole/a2c.py", 200_000, 450),
     Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
     Row("sac", "pendulum/sac.py", 15_000, -180),
     Row("td3", "pendulum/td3.py", 15_000, -180),
