@@ -10,7 +10,7 @@ import optax
 import coax
 
 # --- settings
-STEPS = int(os.environ.get("COAX_STEPS", 100_000))
+STEPS = int(os.environ.get("COAX_STEPS", 200_000))
 SEED = int(os.environ.get("SEED", 13))
 GAMMA, LAMBDA = 0.99, 0.95
 SEGMENT = 32

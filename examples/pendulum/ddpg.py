@@ -12,7 +12,7 @@ import optax
 import coax
 
 # --- settings
-STEPS = int(os.environ.get("COAX_STEPS", 20_000))
+STEPS = int(os.environ.get("COAX_STEPS", 15_000))
 SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
 BATCH_SIZE = 256
