@@ -149,6 +149,19 @@ def next_actions(updater, n=400):
     return np.concatenate(found)
 
 
+def test_policies_draw_their_actions_independently():
+    # The mean over two equal policies: its standard deviation is that of one policy over the square root of 2. Of 2000
+    # draws a deviation is known to 1 / sqrt(4000), less than 2 %.
+    q, (pi,) = identity_q(), policies(3)
+    deviations = []
+    for pis in ([pi], [pi, pi.copy()]):
+        updater = SoftClippedDoubleQLearning(
+            q, pis, [q, q.copy()], optimizer=optax.sgd(0.0), loss_function=mse, reduction="mean"
+        )
+        deviations.append(next_actions(updater).std())
+    assert deviations[1] / deviations[0] == pytest.approx(2**-0.5, rel=0.08)
+
+
 def test_target_noise():
     # The mode at zero is the middle, 2, of a Box of half width 4. Noise of deviation 0.2 * 4 = 0.8 on each of the two
     # entries, cut off at 0.5 * 4 = 2, which is 2.5 deviations.
