@@ -284,11 +284,27 @@ def test_the_change_of_values_is_clipped():
     updater.clip_change = 10.0
     v.params = {"~": {"w": jnp.float32(1)}}
     np.testing.assert_allclose(updater.update(tb)["SimpleTD/loss"], (0.125 + 1.125) / 2, rtol=1e-6)
+    updater.clip_change = 0.2
+    v.params = {"~": {"w": jnp.float32(1)}}
+    tb.W = np.array([3.0, 0.5], np.float32)
+    np.testing.assert_allclose(updater.update(tb)["SimpleTD/loss"], (3 * 0.32 + 0.5 * 1.125) / 2, rtol=1e-6)
     tb.extra_info = None
     with pytest.raises(ValueError, match=r"expected extra_info\['V'\], the value of each transition"):
         updater.update(tb)
     with pytest.raises(AttributeError, match="SimpleTD was made without clip_change"):
         SimpleTD(v).clip_change  # noqa: B018
+
+
+def test_the_change_of_transformed_values_is_clipped():
+    # f(v) = 2 v. The output is f(v) = 0.5, the old value 0.2 gives 0.4, so that 0.45 is as near as it may go; the
+    # target is f(0.5) = 1. Losses 0.125 and 0.55^2 / 2 = 0.15125.
+    func = lambda S, is_training: hk.get_parameter("w", (), init=hk.initializers.Constant(0.5)) + 0 * S[:, 0]
+    v = coax.V(func, ref.ENV, value_transform=(lambda x: 2 * x, lambda x: x / 2))
+    zeros, S = np.zeros(1, np.float32), np.zeros((1, ref.OBS), np.float32)
+    old = {"V": np.array([0.2], np.float32)}
+    tb = TransitionBatch(S, zeros.astype(int), zeros, np.array([0.5], np.float32), zeros, S, extra_info=old)
+    updater = SimpleTD(v, loss_function=mse, optimizer=SGD, clip_change=0.05)
+    np.testing.assert_allclose(updater.update(tb)["SimpleTD/loss"], 0.15125, rtol=1e-6)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
