@@ -221,6 +221,34 @@ def test_targets_look_at_allowed_actions_alone(make, value):
         updater.update(transitions(0, 0, 0, 0))
 
 
+def known_law(S, is_training):
+    """Laws of which all mass is at 5, 1, 2 and 3."""
+    atoms = jnp.arange(11)
+    return {"logits": 50.0 * (atoms == known_q(S, is_training)[..., None])}
+
+
+def law_function():
+    return coax.StochasticQ(known_law, ENV, value_range=(-0.5, 10.5), num_bins=11, random_seed=0)
+
+
+@pytest.mark.parametrize("function", [q_function, law_function])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda q: coax.td_learning.QLearning(q, None, q.copy(), optax.sgd(1.0), half_square),
+        lambda q: coax.td_learning.DoubleQLearning(q, None, q.copy(), optax.sgd(1.0), half_square),
+        lambda q: coax.td_learning.ClippedDoubleQLearning(q, None, [q.copy(), q.copy()], optax.sgd(1.0), half_square),
+        lambda q: coax.td_learning.SoftClippedDoubleQLearning(
+            q, None, coax.Ensemble(q, members=2), optax.sgd(1.0), half_square
+        ),
+    ],
+)
+def test_the_best_action_is_an_allowed_one(make, function):
+    # of the values 5, 1, 2, 3 the first and the third are not allowed
+    target = td_target(make(function()), transitions(0, 1, 0, 1))
+    np.testing.assert_allclose(target, R + GAMMA_N * 3, rtol=1e-5)
+
+
 def test_values_need_no_allowed_action():
     np.testing.assert_allclose(q_function()(observation(0, 0, 0, 0)), Q_ROW)
 

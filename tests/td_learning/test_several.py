@@ -149,6 +149,19 @@ def next_actions(updater, n=400):
     return np.concatenate(found)
 
 
+def test_policies_draw_their_actions_independently():
+    # The mean over two equal policies: its standard deviation is that of one policy over the square root of 2. Of 2000
+    # draws a deviation is known to 1 / sqrt(4000), less than 2 %.
+    q, (pi,) = identity_q(), policies(3)
+    deviations = []
+    for pis in ([pi], [pi, pi.copy()]):
+        updater = SoftClippedDoubleQLearning(
+            q, pis, [q, q.copy()], optimizer=optax.sgd(0.0), loss_function=mse, reduction="mean"
+        )
+        deviations.append(next_actions(updater).std())
+    assert deviations[1] / deviations[0] == pytest.approx(2**-0.5, rel=0.08)
+
+
 def test_target_noise():
     # The mode at zero is the middle, 2, of a Box of half width 4. Noise of deviation 0.2 * 4 = 0.8 on each of the two
     # entries, cut off at 0.5 * 4 = 2, which is 2.5 deviations.
@@ -271,11 +284,27 @@ def test_the_change_of_values_is_clipped():
     updater.clip_change = 10.0
     v.params = {"~": {"w": jnp.float32(1)}}
     np.testing.assert_allclose(updater.update(tb)["SimpleTD/loss"], (0.125 + 1.125) / 2, rtol=1e-6)
+    updater.clip_change = 0.2
+    v.params = {"~": {"w": jnp.float32(1)}}
+    tb.W = np.array([3.0, 0.5], np.float32)
+    np.testing.assert_allclose(updater.update(tb)["SimpleTD/loss"], (3 * 0.32 + 0.5 * 1.125) / 2, rtol=1e-6)
     tb.extra_info = None
     with pytest.raises(ValueError, match=r"expected extra_info\['V'\], the value of each transition"):
         updater.update(tb)
     with pytest.raises(AttributeError, match="SimpleTD was made without clip_change"):
         SimpleTD(v).clip_change  # noqa: B018
+
+
+def test_the_change_of_transformed_values_is_clipped():
+    # f(v) = 2 v. The output is f(v) = 0.5, the old value 0.2 gives 0.4, so that 0.45 is as near as it may go; the
+    # target is f(0.5) = 1. Losses 0.125 and 0.55^2 / 2 = 0.15125.
+    func = lambda S, is_training: hk.get_parameter("w", (), init=hk.initializers.Constant(0.5)) + 0 * S[:, 0]
+    v = coax.V(func, ref.ENV, value_transform=(lambda x: 2 * x, lambda x: x / 2))
+    zeros, S = np.zeros(1, np.float32), np.zeros((1, ref.OBS), np.float32)
+    old = {"V": np.array([0.2], np.float32)}
+    tb = TransitionBatch(S, zeros.astype(int), zeros, np.array([0.5], np.float32), zeros, S, extra_info=old)
+    updater = SimpleTD(v, loss_function=mse, optimizer=SGD, clip_change=0.05)
+    np.testing.assert_allclose(updater.update(tb)["SimpleTD/loss"], 0.15125, rtol=1e-6)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
