@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 __all__ = ("AT_ONCE", "Observations")
 
 AT_ONCE = 1 << 15  # so many pieces may come in one call
+_MOST_BYTES = 1 << 26  # of the latest pieces, which are kept a second time to look up what comes
 _MOST_USES = 1 << 15  # a piece that belongs to more is stored anew: with those of one call it is what 16 bits can count
 
 
@@ -73,7 +75,8 @@ class Observations:
 
     def __init__(self, capacity: int, like: Sequence[np.ndarray]):
         self._size = 0
-        self._memory = min(max(capacity // 128, 256), 1024)  # how many of the latest are looked at
+        self._most = max(_MOST_BYTES // max(sum(x.itemsize * math.prod(x.shape[1:]) for x in like), 1), 16)
+        self._memory = min(max(capacity // 128, 128), 1024, self._most)  # how many of the latest are looked at
         self._uses = array("H")
         self._free = array("i")
         self._unused = 0  # from here on no slot was ever used
@@ -85,9 +88,9 @@ class Observations:
 
     @property
     def nbytes(self) -> int:
-        """What the arrays take."""
+        """What the arrays take, and the bytes of the latest pieces."""
         uses = self._uses.itemsize * len(self._uses) + self._free.itemsize * len(self._free)
-        return uses + sum(store.nbytes for store in self._stores)
+        return uses + sum(store.nbytes for store in self._stores) + sum(map(len, self._slots))
 
     def add(self, pieces: Sequence[Sequence[np.ndarray]], retired: np.ndarray) -> np.ndarray:
         """Store the pieces of transitions that come, and drop those of transitions that go.
@@ -112,7 +115,7 @@ class Observations:
                 slots[key] = slot = self._known(key)
                 if slot is None:
                     new.append(i)
-        self._memory = max(self._memory, 4 * len(keys))
+        self._memory = max(self._memory, min(4 * len(keys), self._most))  # all that a vector environment gives at once
         self._grow(len(new) - (len(self._free) + self._size - self._unused))  # until here nothing is changed
         for i in new:
             row, piece = divmod(i, len(pieces))

@@ -1,6 +1,7 @@
 """Environments around environments."""
 
 from ._action_masking import ActionMasking
+from ._atari import AtariPreprocessing
 from ._frame_stacking import FrameStacking
 from ._last_observation import LastObservation, VectorLastObservation
 from ._train_monitor import TrainMonitor
@@ -8,6 +9,7 @@ from ._vector_monitor import VectorTrainMonitor
 
 __all__ = (
     "ActionMasking",
+    "AtariPreprocessing",
     "FrameStacking",
     "LastObservation",
     "TrainMonitor",
