@@ -284,7 +284,9 @@ def _as_number(name: str, x: Any, *, positive: bool = False) -> float:
     if isinstance(x, bool) or not isinstance(x, int | float | np.floating | np.integer):
         raise TypeError(f"{name}: expected a number, got {x!r}. {fix}")
     if not 0 <= x < np.inf or (positive and x == 0):
-        raise ValueError(f"{name}: expected a {'positive number' if positive else 'number of at least 0'}, got {x!r}. {fix}")
+        raise ValueError(
+            f"{name}: expected a {'positive number' if positive else 'number of at least 0'}, got {x!r}. {fix}"
+        )
     return float(x)
 
 

@@ -87,7 +87,9 @@ class Kind(NamedTuple):
         if tree == self.tree:
             return
         wanted = jax.tree.unflatten(self.tree, self.names)
-        for name, want, got in zip(STORED, map(jax.tree.structure, wanted), map(jax.tree.structure, fields), strict=True):
+        for name, want, got in zip(
+            STORED, map(jax.tree.structure, wanted), map(jax.tree.structure, fields), strict=True
+        ):
             if want != got:
                 raise TypeError(f"transition_batch.{name}: expected the structure {want} as before, got {got}. {_FIX}")
 
@@ -100,7 +102,9 @@ class Kind(NamedTuple):
         if one != other:
             raise TypeError(f"transition_batch.S_next: expected the structure of S, {one}, got {other}. {fix}")
         count = one.num_leaves
-        for name, want, got in zip(self.names[-count:], self.rows[-2 * count : -count], self.rows[-count:], strict=True):
+        for name, want, got in zip(
+            self.names[-count:], self.rows[-2 * count : -count], self.rows[-count:], strict=True
+        ):
             if want != got:
                 raise (TypeError if want[1] == got[1] else ValueError)(
                     f"transition_batch.{name}: expected rows of {describe(*want)} as in S, got {describe(*got)}. {fix}"

@@ -180,7 +180,9 @@ class BaseRewardTracer(HostStateful):
         assert self._streams is not None
         rows = rows_of(len(self._streams), step, mask)
         made = [
-            (stream, stream._checked_step(*row)) for stream, row in zip(self._streams, rows, strict=True) if row is not None
+            (stream, stream._checked_step(*row))
+            for stream, row in zip(self._streams, rows, strict=True)
+            if row is not None
         ]
         for stream, (one, end) in made:
             stream._steps.append(one)

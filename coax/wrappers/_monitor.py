@@ -81,7 +81,7 @@ class Monitor(HostStateful):
         """Set what belongs to an episode to zero, as before the first reset."""
 
     @abc.abstractmethod
-    def _action_space(self) -> gymnasium.Space:
+    def _space_of_actions(self) -> gymnasium.Space:
         """The space of one action."""
 
     @property
@@ -229,7 +229,7 @@ class Monitor(HostStateful):
         }
         for name, value in scalars.items():
             self.tensorboard.add_scalar(name, float(value), global_step=self.T)
-        self._actions.write(self.tensorboard, self._action_space(), self.T)
+        self._actions.write(self.tensorboard, self._space_of_actions(), self.T)
         self.tensorboard.flush()
 
     # --- state

@@ -149,7 +149,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
             self._pause()
             self._write_line()
 
-    def _action_space(self) -> gymnasium.Space:
+    def _space_of_actions(self) -> gymnasium.Space:
         return self.env.action_space
 
     def close(self) -> None:

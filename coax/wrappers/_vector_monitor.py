@@ -123,7 +123,7 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
             self._writer.close()
         self.env.close(**kwargs)
 
-    def _action_space(self) -> gymnasium.Space:
+    def _space_of_actions(self) -> gymnasium.Space:
         return self.env.single_action_space
 
     # --- counting

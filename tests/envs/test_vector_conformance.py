@@ -147,7 +147,9 @@ def test_a_mode_that_is_not_known():
     envs = SyncVectorEnv([Make(0)])
     envs.metadata = {**envs.metadata, "autoreset_mode": "sometimes"}
     for wrap in (LastObservation, TrainMonitor):
-        with pytest.raises(ValueError, match=r"expected one of .*NEXT_STEP.* in env\.metadata\['autoreset_mode'\], got 's"):
+        with pytest.raises(
+            ValueError, match=r"expected one of .*NEXT_STEP.* in env\.metadata\['autoreset_mode'\], got 's"
+        ):
             wrap(envs)
 
 

@@ -76,7 +76,9 @@ def test_what_has_no_priority_is_never_drawn():
 
 
 def test_nothing_can_be_drawn():
-    text = r"PrioritizedReplayBuffer\.sample: expected a transition with a positive priority, got {} transitions without"
+    text = (
+        r"PrioritizedReplayBuffer\.sample: expected a transition with a positive priority, got {} transitions without"
+    )
     with pytest.raises(RuntimeError, match=text.format(0)):
         PrioritizedReplayBuffer(5).sample(1)
     with pytest.raises(RuntimeError, match=text.format(2)):

@@ -62,14 +62,14 @@ def test_what_is_given_for_each_and_for_all():
     tracer = NStep(1, 0.5, num_envs=2)
     more = {"logp": np.array([-1.0, -2.0]), "w": np.array([3.0, 4.0]), "s_next": np.array([7.0, 8.0], np.float32)}
     tracer.add(**step(1, truncated=np.array([False, True]), **more))
-    tracer.add(**step(2, done=np.array([True, True])))
+    tracer.add(**step(2, done=np.array([True, True])), mask=np.array([True, False]))
     batch = tracer.flush()
-    assert batch.A.tolist() == [1, 2, 101, 102]
-    assert batch.logP.tolist() == [-1, 0, -2, 0]
-    assert batch.W.tolist() == [3, 1, 4, 1]
-    assert batch.In.tolist() == [0.5, 0, 0.5, 0]
-    assert batch.S_next.tolist() == [7, 2, 8, 102]
-    np.testing.assert_array_equal(batch.logP_next, [0, 0, np.nan, 0])
+    assert batch.A.tolist() == [1, 2, 101]
+    assert batch.logP.tolist() == [-1, 0, -2]
+    assert batch.W.tolist() == [3, 1, 4]
+    assert batch.In.tolist() == [0.5, 0, 0.5]
+    assert batch.S_next.tolist() == [7, 2, 8]
+    np.testing.assert_array_equal(batch.logP_next, [0, 0, np.nan])
 
 
 def test_a_row_that_is_no_step():
@@ -98,7 +98,11 @@ def test_reset_forgets_all(make):
 
 
 WRONG = [
-    ({"s": np.zeros(3)}, ValueError, r"s: expected an entry for each of 2 environments, got \[3\]\. Fix: pass what the"),
+    (
+        {"s": np.zeros(3)},
+        ValueError,
+        r"s: expected an entry for each of 2 environments, got \[3\]\. Fix: pass what the",
+    ),
     ({"a": 0}, ValueError, r"a: expected an entry for each of 2 environments, got \[\]"),
     ({"s": {"x": np.zeros(2), "y": np.zeros(1)}}, ValueError, r"s: expected an entry for each of 2 .*, got \[1\]"),
     ({"r": np.zeros((3, 1))}, ValueError, r"r: expected an entry for each of 2 environments, got \[3, 1\]"),
@@ -186,9 +190,15 @@ def test_a_state_that_does_not_fit():
     tracer = filled(MAKE["n-step"])
     before = tracer.state
     for new, text in (
-        (NStep(2, 0.5).state, r"NStep\.state\['streams'\]: expected 2 of them, got NoneType\. Fix: give the state of a"),
+        (
+            NStep(2, 0.5).state,
+            r"NStep\.state\['streams'\]: expected 2 of them, got NoneType\. Fix: give the state of a",
+        ),
         (NStep(2, 0.5, num_envs=3).state, r"NStep\.state\['streams'\]: expected 2 of them, got 3 of them"),
-        ({"streams": [before["streams"][0], {}]}, r"NStep\.state\['streams'\]\[1\]: expected a dict of \['a', .*got \[\]"),
+        (
+            {"streams": [before["streams"][0], {}]},
+            r"NStep\.state\['streams'\]\[1\]: expected a dict of \['a', .*got \[\]",
+        ),
     ):
         with pytest.raises(TypeError, match=text):
             tracer.state = new

@@ -211,10 +211,10 @@ def test_attributes_of_the_environment():
     assert gymnasium.wrappers.TimeLimit(env, 5).get_wrapper_attr("T") == 0
 
 
-def test_vector_environments_are_refused():
-    envs = gymnasium.vector.SyncVectorEnv([Fixed, Fixed])
-    with pytest.raises(TypeError, match=r"expected a single gymnasium.Env, got the vector environment .* Fix: "):
-        TrainMonitor(envs)
+def test_around_a_vector_environment_it_is_another_one():
+    envs = TrainMonitor(gymnasium.vector.SyncVectorEnv([Fixed, Fixed]), smoothing=3)
+    assert type(envs) is coax.wrappers.VectorTrainMonitor
+    assert (envs.num_envs, envs.smoothing) == (2, 3)
 
 
 # --- periods
