@@ -54,7 +54,8 @@ def transition(env: Any, A: Any) -> Transition:
     Parameters
     ----------
     env : gymnasium.Env or gymnasium.vector.VectorEnv
-        An environment, or N of them at once, that has been reset and remembers its last observation in ``env.observation``: one inside a
+        An environment, or N of them at once, that has been reset and remembers its last observation in
+        ``env.observation``: one inside a
         :class:`coax.wrappers.TrainMonitor` or a :class:`coax.wrappers.LastObservation`.
     A : action
         The action to take in ``env.observation``.

@@ -113,7 +113,7 @@ class AtariPreprocessing(gymnasium.Wrapper):
 
 
 def area_weights(old: int, new: int) -> np.ndarray:
-    """How much of each of `old` cells is in each of `new` ones of the same total length: f32[new, old], rows sum to 1."""
+    """The share of each of `old` cells in each of `new` ones of the same total length, f32[new, old]."""
     edges = np.arange(new + 1) * old / new
     cells = np.arange(old)
     overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)

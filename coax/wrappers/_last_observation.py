@@ -28,7 +28,7 @@ class LastObservation(gymnasium.Wrapper):
     True
     """
 
-    def __new__(cls, env: Any) -> Any:
+    def __new__(cls, env: Any = None) -> Any:
         """Around a vector environment, the one for those."""
         return VectorLastObservation(env) if isinstance(env, gymnasium.vector.VectorEnv) else super().__new__(cls)
 

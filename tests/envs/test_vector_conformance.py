@@ -83,8 +83,8 @@ def all_at_once(envs, flush, memory=None):
 
 
 def test_the_reference_by_hand():
-    # Environment 0 has episodes of 2 (terminated), 1 (terminated), 5 (cut off), 2, 1, 5, 2 steps; the others by the same
-    # rule: 1 has 5, 4, 3, 5, 4, 3, 5 and 2 has 1, 5, 2, 1, 5, 2, 1. In all 18 + 29 + 17 steps.
+    # Environment 0 has episodes of 2 (terminated), 1 (terminated), 5 (cut off), 2, 1, 5, 2 steps; the others by the
+    # same rule: 1 has 5, 4, 3, 5, 4, 3, 5 and 2 has 1, 5, 2, 1, 5, 2, 1. In all 18 + 29 + 17 steps.
     found = one_by_one("box")
     assert {name: rows.total() for name, rows in found.items()} == dict.fromkeys(found, 18 + 29 + 17)
     assert all(most == 1 for rows in found.values() for _, most in rows.most_common(1))
@@ -125,7 +125,7 @@ def test_what_a_monitor_counts(mode):
     G = np.zeros(N)
     for _ in range(40):
         A, _ = act(envs.observation)
-        S, S_next, R, terminated, truncated, mask = coax.envs.transition(envs, A)
+        _, _, R, terminated, truncated, mask = coax.envs.transition(envs, A)
         steps += mask.sum()
         G = G + np.where(mask, R, 0)
         for i in np.flatnonzero(terminated | truncated):

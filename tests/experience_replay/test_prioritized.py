@@ -89,7 +89,7 @@ def test_nothing_can_be_drawn():
 
 
 def test_weights():
-    # P = 0.1, 0.3, 0.6 and N = 3: (N P)^-0.5 = 1.825742, 1.054093, 0.745356; divided by the first: 1, 0.577350, 0.408248
+    # P = 0.1, 0.3, 0.6 and N = 3: (N P)^-0.5 = 1.825742, 1.054093, 0.745356; by the first: 1, 0.577350, 0.408248
     buffer = filled([1, 3, 6], beta=0.5)
     batch = buffer.sample(50)
     np.testing.assert_allclose(batch.W, np.array([1, 0.577350, 0.408248])[batch.A], rtol=1e-5)

@@ -244,9 +244,13 @@ def test_other_bits_are_another_observation():
 )
 def test_frame_axes_that_cannot_be(frame_axis, S, error, text):
     zero = np.zeros(1)
+
+    def add():
+        batch = TransitionBatch(S=S, A=zero, logP=zero, Rn=zero, In=zero, S_next=S)
+        SimpleReplayBuffer(5, frame_axis=frame_axis).add(batch)
+
     with pytest.raises(error, match=text):
-        buffer = SimpleReplayBuffer(5, frame_axis=frame_axis)
-        buffer.add(TransitionBatch(S=S, A=zero, logP=zero, Rn=zero, In=zero, S_next=S))
+        add()
 
 
 def test_the_next_observation_is_one_of_the_same_kind():
