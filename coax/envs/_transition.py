@@ -55,8 +55,8 @@ def transition(env: Any, A: Any) -> Transition:
     ----------
     env : gymnasium.Env or gymnasium.vector.VectorEnv
         An environment, or N of them at once, that has been reset and remembers its last observation in
-        ``env.observation``: one inside a
-        :class:`coax.wrappers.TrainMonitor` or a :class:`coax.wrappers.LastObservation`.
+        ``env.observation``: one inside a :class:`coax.wrappers.TrainMonitor` or a
+        :class:`coax.wrappers.LastObservation`.
     A : action
         The action to take in ``env.observation``.
 
@@ -69,6 +69,8 @@ def transition(env: Any, A: Any) -> Transition:
     ------
     TypeError
         If `env` is no environment, or does not remember its last observation.
+    ValueError
+        If vector environments write over their last observations, or do not say what they do at the end of an episode.
     gymnasium.error.ResetNeeded
         If `env` was never reset.
 
@@ -107,6 +109,11 @@ def _vector(env: gymnasium.vector.VectorEnv, A: Any) -> Transition:
     memory = _memory(env)
     S, over, mode = memory.observation, memory.over, memory.autoreset_mode
     S_next, R, terminated, truncated, info = env.step(A)
+    if S_next is S:
+        raise ValueError(
+            f"transition: expected new observations from {env}, got the last ones written over. "
+            "Fix: make it with copy=True."
+        )
     mask = np.ones(env.num_envs, bool)
     ended = np.logical_or(terminated, truncated)
     if mode is AutoresetMode.NEXT_STEP:

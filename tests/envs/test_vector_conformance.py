@@ -177,3 +177,10 @@ def test_same_step_without_the_last_observations():
     envs.reset(seed=0)
     with pytest.raises(ValueError, match=r"expected info\['final_obs'\] from .*, whose autoreset mode is SAME_STEP"):
         coax.envs.transition(envs, np.zeros(1, int))  # this episode has one step
+
+
+def test_observations_that_are_written_over():
+    envs = LastObservation(SyncVectorEnv([Make(0)], copy=False))
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=r"expected new observations from .*, got the last ones written over\. Fix: "):
+        coax.envs.transition(envs, np.zeros(1, int))
