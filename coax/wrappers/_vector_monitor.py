@@ -52,11 +52,12 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
 
     Examples
     --------
-    >>> envs = coax.wrappers.TrainMonitor(gymnasium.make_vec("CartPole-v1", num_envs=8), name="dqn")
+    >>> envs = gymnasium.make_vec("FrozenLakeNonSlippery-v0", num_envs=8, vectorization_mode="sync")
+    >>> envs = coax.wrappers.TrainMonitor(envs, name="dqn")
     >>> S, info = envs.reset(seed=13)
-    >>> A = pi(envs.observation)
-    >>> S, S_next, R, terminated, truncated, mask = coax.envs.transition(envs, A)
-    >>> tracer.add(S, A, R, terminated, truncated=truncated, s_next=S_next, mask=mask)
+    >>> S, S_next, R, terminated, truncated, mask = coax.envs.transition(envs, pi(envs.observation))
+    >>> R.shape, bool(mask.all()), envs.T
+    ((8,), True, 16)
     """
 
     t: np.ndarray

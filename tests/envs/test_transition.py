@@ -94,7 +94,7 @@ def test_without_a_memory():
 
 
 def test_no_environment():
-    with pytest.raises(TypeError, match=r"expected a gymnasium.Env, got int. Fix: "):
+    with pytest.raises(TypeError, match=r"expected a gymnasium.Env or VectorEnv, got int. Fix: "):
         coax.envs.transition(3, 0)
 
 
