@@ -18,33 +18,33 @@ class Cut(NamedTuple):
     ----------
     tree : PyTreeDef
         Of a piece.
-    count : int or None
+    frames : int or None
         How many pieces there are; None if the observation is the piece.
     axis : int or None
         Along which axis of its array, the first being 0, a stack of frames is cut; None if it is a tuple of frames.
     """
 
     tree: Any
-    count: int | None
+    frames: int | None
     axis: int | None
 
     def pieces(self, leaves: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
         """The leaves [B, ...] of each piece, from those of observations."""
-        if self.count is None:
+        if self.frames is None:
             return [leaves]
         if self.axis is not None:
             frames = np.moveaxis(leaves[0], self.axis + 1, 1)
-            return [[frames[:, i]] for i in range(self.count)]
-        each = len(leaves) // self.count
-        return [leaves[i * each : (i + 1) * each] for i in range(self.count)]
+            return [[frames[:, i]] for i in range(self.frames)]
+        each = len(leaves) // self.frames
+        return [leaves[i * each : (i + 1) * each] for i in range(self.frames)]
 
     def whole(self, leaves: Sequence[np.ndarray]) -> Any:
         """Observations, from the leaves [B, ...] of a piece, or [B, K, ...] where there are K."""
-        if self.count is None:
+        if self.frames is None:
             return self.tree.unflatten(leaves)
         if self.axis is not None:
             return np.ascontiguousarray(np.moveaxis(leaves[0], 1, self.axis + 1))
-        return tuple(self.tree.unflatten([x[:, i] for x in leaves]) for i in range(self.count))
+        return tuple(self.tree.unflatten([x[:, i] for x in leaves]) for i in range(self.frames))
 
 
 def cut_of(S: Any, frame_axis: int | None) -> Cut:

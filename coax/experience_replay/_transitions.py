@@ -196,7 +196,7 @@ class Transitions:
 
     def _both(self, slots: np.ndarray, func: Any) -> tuple[Any, Any]:
         """A function of the slots [B] or [B, K] of S, and of those of S_next."""
-        count = self.cut.count
+        count = self.cut.frames
         if count is None:
             return func(slots[:, 0]), func(slots[:, 1]) if self._has_next else None
         return func(slots[:, :count]), func(slots[:, count:]) if self._has_next else None

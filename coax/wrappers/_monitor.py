@@ -209,7 +209,7 @@ class Monitor(HostStateful):
         self._n_avg_G = min(self.smoothing, self._n_avg_G + 1)
         self.avg_G += (G - self.avg_G) / self._n_avg_G
 
-    def _write(self, numbers: Mapping[str, Any]) -> None:
+    def _report(self, numbers: Mapping[str, Any]) -> None:
         """Write about an episode: ``ep``, ``T``, ``G``, ``avg_r``, ``avg_G``, ``t``, ``dt_ms``, and the metrics."""
         means = self.get_metrics()
         self._metrics.shown = True

@@ -199,7 +199,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         if self._written:
             return
         self._written = True
-        self._write({name: getattr(self, name) for name in ("ep", "T", "G", "avg_r", "avg_G", "t", "dt_ms")})
+        self._report({name: getattr(self, name) for name in ("ep", "T", "G", "avg_r", "avg_G", "t", "dt_ms")})
 
     # --- counters as coax 0.1.13 had them
 

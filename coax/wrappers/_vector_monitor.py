@@ -174,5 +174,5 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
         """Write about these episodes, unless that is done or they have no steps."""
         for i in np.flatnonzero(rows & ~self._written):
             each = {name: getattr(self, name)[i].item() for name in ("G", "avg_r", "t", "dt_ms")}
-            self._write({"ep": self.ep, "T": self.T, "avg_G": self.avg_G, **each})
+            self._report({"ep": self.ep, "T": self.T, "avg_G": self.avg_G, **each})
         self._written = self._written | rows
