@@ -124,13 +124,16 @@ def measure(rows, n_seeds):
             for seed in range(n_seeds or row.seeds)
         }
         results = {row: {} for row in rows}
-        for job in concurrent.futures.as_completed(jobs):
-            (row, seed), result = jobs[job], job.result()
-            results[row][seed] = result
-            low = min(result.episodes)
-            print(f"{row.name} seed {seed}: {result.mean:.1f} (lowest {low:.1f}) in {result.seconds:.0f} s", flush=True)
-            if len(results[row]) == (n_seeds or row.seeds):
-                yield row, line(row, results[row])
+        try:
+            for job in concurrent.futures.as_completed(jobs):
+                (row, seed), result = jobs[job], job.result()
+                results[row][seed] = result
+                said = f"{row.name} seed {seed}: {result.mean:.1f} (lowest {min(result.episodes):.1f})"
+                print(f"{said} in {result.seconds:.0f} s", flush=True)
+                if len(results[row]) == (n_seeds or row.seeds):
+                    yield row, line(row, results[row])
+        finally:  # after an error the rest is not begun
+            pool.shutdown(cancel_futures=True)
 
 
 def line(row, results):

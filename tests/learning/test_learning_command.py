@@ -126,6 +126,17 @@ def test_measure_so_many_seeds(tmp_path):
     assert line[3] == "30"
 
 
+def test_after_an_error_nothing_more_is_trained(tmp_path):
+    broken, works = tmp_path / "broken.py", tmp_path / "works.py"
+    broken.write_text("raise ValueError('no such thing')")
+    works.write_text(f"import os, pathlib\npathlib.Path({str(tmp_path)!r}, os.environ['SEED']).touch()\n" + SCRIPT)
+    rows = [learning.Row("broken", str(broken), 10, 0, seeds=1), learning.Row("works", str(works), 10, 0, seeds=14)]
+    with pytest.raises(ValueError, match="no such thing"):
+        list(learning.measure(rows, None))
+    # besides those that run, up to three are handed to the processes already
+    assert len(list(tmp_path.iterdir())) < 2 + 10
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """The rows `good` and `bad`, which are not trained; what was asked of them."""
