@@ -136,7 +136,7 @@ def _with_final(env: gymnasium.vector.VectorEnv, S: Any, info: dict[str, Any], e
         )
     rows = list(iterate(env.observation_space, S))
     rows = [final[i] if over else row for i, (row, over) in enumerate(zip(rows, ended, strict=True))]
-    empty = create_empty_array(env.single_observation_space, env.num_envs)
+    empty: Any = create_empty_array(env.single_observation_space, env.num_envs)
     return concatenate(env.single_observation_space, rows, empty)
 
 

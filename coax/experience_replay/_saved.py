@@ -102,7 +102,8 @@ def _other_kind(saved: dict[str, Any], transitions: Transitions) -> str | None:
     held = transitions.saved(np.arange(0))
     for name in _SAVED:
         where = f"['transitions']['{name}']"
-        want, got = jax.tree.structure(held[name]), jax.tree.structure(saved[name])
+        want: Any = jax.tree.structure(held[name])
+        got: Any = jax.tree.structure(saved[name])
         if want != got:
             return f"{where}: expected the structure {want}, got {got}"
         for x, (path, y) in zip(

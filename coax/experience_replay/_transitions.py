@@ -87,9 +87,8 @@ class Kind(NamedTuple):
         if tree == self.tree:
             return
         wanted = jax.tree.unflatten(self.tree, self.names)
-        for name, want, got in zip(
-            STORED, map(jax.tree.structure, wanted), map(jax.tree.structure, fields), strict=True
-        ):
+        for name, field, other in zip(STORED, wanted, fields, strict=True):
+            want, got = _structure(field), _structure(other)
             if want != got:
                 raise TypeError(f"transition_batch.{name}: expected the structure {want} as before, got {got}. {_FIX}")
 
@@ -98,7 +97,7 @@ class Kind(NamedTuple):
         if S_next is None:
             return
         fix = "Fix: pass observations of one environment."
-        one, other = jax.tree.structure(S), jax.tree.structure(S_next)
+        one, other = _structure(S), _structure(S_next)
         if one != other:
             raise TypeError(f"transition_batch.S_next: expected the structure of S, {one}, got {other}. {fix}")
         count = one.num_leaves
@@ -134,12 +133,12 @@ class Transitions:
 
     def _set(self, capacity: int, batch: TransitionBatch, frame_axis: int | None) -> None:
         self._frame_axis = frame_axis
-        self._tree = jax.tree.structure(fields_of(batch)[:-2])
+        self._tree = _structure(fields_of(batch)[:-2])
         self.kind, leaves = Kind.of(batch)
         S = jax.tree.unflatten(self.kind.tree, leaves)[-2]
         self.cut = cut_of(S, frame_axis)
         self._has_next = batch.S_next is not None
-        n_numbers, n_observed = sum(name in NUMBERS for name in self.kind.names), jax.tree.structure(S).num_leaves
+        n_numbers, n_observed = sum(name in NUMBERS for name in self.kind.names), _structure(S).num_leaves
         self._sizes = n_numbers, len(leaves) - n_observed * (1 + self._has_next), n_observed
         _, others, pieces = self._split(leaves)
         self._numbers = np.empty((self._sizes[0], capacity), np.float32)
@@ -256,6 +255,10 @@ class Transitions:
 
     def __setstate__(self, state: Any) -> None:
         self._restore(*state)
+
+
+def _structure(x: Any) -> Any:
+    return jax.tree.structure(x)  # jax does not say what its type has
 
 
 _FIX = "Fix: use one buffer for each kind of transition."

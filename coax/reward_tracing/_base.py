@@ -53,7 +53,7 @@ class BaseRewardTracer(HostStateful):
     _popped: int  # how many of the cached steps are popped already, counted from the end
     _partial: float  # the return from the last of them that was popped
     _traced: list[Traced]  # what is worked out already, of the first steps
-    _streams: list[Self] | None  # of several environments, one for each
+    _streams: list[BaseRewardTracer] | None  # of several environments, one for each
 
     def __init__(self, num_envs: int | None):
         self._clear()
@@ -236,7 +236,7 @@ class BaseRewardTracer(HostStateful):
 
     # --- for subclasses
 
-    def _twin(self) -> Self:
+    def _twin(self) -> BaseRewardTracer:
         """The same for one environment."""
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)

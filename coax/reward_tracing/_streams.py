@@ -60,8 +60,8 @@ def _column(num_envs: int, name: str, x: Any) -> list[Any]:
         return [x] * num_envs
     if type(x) is np.ndarray and x.shape[:1] == (num_envs,):
         return x.tolist() if name not in _NAMES[:2] and name not in ("s_next", "a_next") else list(x)
-    leaves, tree = jax.tree.flatten(x)
-    arrays = [np.asarray(leaf) for leaf in leaves]
+    tree: Any = jax.tree.structure(x)
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(x)]
     for leaf in arrays:
         if leaf.shape[:1] != (num_envs,):
             raise ValueError(
