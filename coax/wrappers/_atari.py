@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-__all__ = ("AtariPreprocessing", "area_weights")
+__all__ = ("AtariPreprocessing",)
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue
 
@@ -72,7 +72,7 @@ class AtariPreprocessing(gymnasium.Wrapper):
         self._frame_skip, self._noop_max = frame_skip, noop_max
         self._terminal_on_life_loss = terminal_on_life_loss
         height, width, *_ = space.shape
-        self._rows, self._columns = area_weights(height, size), area_weights(width, size).T
+        self._rows, self._columns = cells_and_shares(height, size), cells_and_shares(width, size)
         self._lives, self._goes_on = 0, False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -107,14 +107,28 @@ class AtariPreprocessing(gymnasium.Wrapper):
         return self._picture(frames[-1], frames[max(-2, -len(frames))]), total, terminated, truncated, info
 
     def _picture(self, frame: np.ndarray, before: np.ndarray) -> np.ndarray:
-        both = np.maximum(frame, before).astype(np.float32)
-        grey = both if both.ndim == 2 else both @ _LUMINANCE
-        return np.rint(self._rows @ grey @ self._columns).astype(np.uint8)
+        both = np.maximum(frame, before)
+        grey = both if both.ndim == 2 else np.einsum("hwc,c->hw", both, _LUMINANCE)
+        low = sum(share[:, None] * grey[cells] for cells, share in self._rows)
+        small = sum(share * low[:, cells] for cells, share in self._columns)
+        return np.rint(small).astype(np.uint8)
 
 
-def area_weights(old: int, new: int) -> np.ndarray:
-    """The share of each of `old` cells in each of `new` ones of the same total length, f32[new, old]."""
+def cells_and_shares(old: int, new: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Averages over areas, as a sum of few terms: each of `new` cells of the same total length overlaps few of `old`.
+
+    A matrix product would do as well, but its threads would wait for those of jax, and those for them.
+
+    Returns
+    -------
+    list of (i64[new], f32[new])
+        The terms: which cell, and how large a share of the new one it is.
+    """
     edges = np.arange(new + 1) * old / new
-    cells = np.arange(old)
-    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
-    return (np.clip(overlap, 0, None) * new / old).astype(np.float32)
+    first = np.floor(edges[:-1]).astype(int)
+    terms = []
+    for k in range(int(np.max(np.ceil(edges[1:]) - first))):
+        cells = np.minimum(first + k, old - 1)
+        overlap = np.minimum(edges[1:], first + k + 1) - np.maximum(edges[:-1], first + k)
+        terms.append((cells, (np.clip(overlap, 0, None) * new / old).astype(np.float32)))
+    return terms
