@@ -18,9 +18,6 @@ def owned_copy(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
 
 
-_CHECKS = ("jax_debug_nans", "jax_debug_infs")  # with these, a call raises after it has run
-
-
 class InPlace:
     """A function compiled in two forms.
 
@@ -50,8 +47,11 @@ class InPlace:
 
         A program that calls back into Python, or that is checked for NaN, may fail after it has consumed its arguments.
         """
-        if any(obj._reader == EVERYBODY for obj in objs) or any(getattr(jax.config, name) for name in _CHECKS):
+        if jax.config.jax_debug_nans or jax.config.jax_debug_infs:  # with these, a call raises after it has run
             return False
+        for obj in objs:
+            if obj._reader == EVERYBODY:
+                return False
         if self._calls_back is None:
             self._calls_back = _calls_back(self.consuming.trace(*args).jaxpr)
         return not self._calls_back

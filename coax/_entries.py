@@ -45,7 +45,7 @@ class Rng(NamedTuple):
 
     def advanced(self) -> Rng:
         if isinstance(self.count, np.ndarray):
-            return Rng(self.key, np.array((int(self.count) + 1) & 0xFFFFFFFF, np.uint32))
+            return Rng(self.key, np.array((self.count.item() + 1) & 0xFFFFFFFF, np.uint32))
         return Rng(self.key, self.count + np.uint32(1))
 
 
@@ -180,6 +180,4 @@ class Fixed(property):
 
 def draw_key(obj: Stateful) -> jax.Array:
     """The next key of an object's own stream, for the user."""
-    state = obj._peek()
-    obj._write({**state, "rng": state["rng"].advanced()}, obj._owned)
-    return state["rng"].next_key
+    return obj._draw_rng()["rng"].next_key

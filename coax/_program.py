@@ -94,6 +94,10 @@ class Change(NamedTuple):
     gained: frozenset  # the object is their sole owner afterwards
     lost: frozenset  # it is not
 
+    def owned(self, before: frozenset) -> frozenset:
+        """What the object is the sole owner of afterwards."""
+        return before if self.gained <= before and not self.lost else (before | self.gained) - self.lost
+
 
 class Compiled(NamedTuple):
     call: InPlace  # (donated leaves, other leaves) -> (changed leaves, output leaves)

@@ -258,13 +258,28 @@ class Stateful(abc.ABC):
             box.clear()
         self._journal = None
 
+    def _draw_rng(self) -> Any:
+        """The state, whose random stream is one further afterwards."""
+        if is_tracing():
+            state = self._peek()
+            self._write({**state, "rng": state["rng"].advanced()}, self._owned)
+        else:
+            state = self._stored()
+            self._keep({**state, "rng": state["rng"].advanced()}, self._owned)
+        return state
+
     def _write(self, new: Any, owned: frozenset = frozenset()) -> None:
+        """Replace the state, of which the entries in `owned` are nobody else's."""
         frame = _FRAME.get()
         if frame is not None:
             frame.put(self, new)
             return
         if get_opaque_trace_state() != _TOP_LEVEL:
             raise _bare_error(self)
+        self._state, self._owned = new, owned
+
+    def _keep(self, new: Any, owned: frozenset) -> None:
+        """The same where the caller knows that nothing is being traced."""
         self._state, self._owned = new, owned
 
     def _poll(self) -> None:  # noqa: B027 - most have nothing to say

@@ -69,10 +69,10 @@ def poll(obj: Stateful, wait: bool = False) -> None:
 
     Its state has the entry ``not_finite``; with `wait` it is waited for.
     """
-    if is_tracing():
-        return
     flag = obj._state["not_finite"]
     if flag is FINITE or not (wait or isinstance(flag, np.ndarray) or flag.is_ready()) or np.asarray(flag) < 0:
+        return
+    if is_tracing():
         return
     obj._write({**obj._state, "not_finite": FINITE}, obj._owned)
     obj._inspect({"not_finite": flag})

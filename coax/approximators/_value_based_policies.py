@@ -76,7 +76,8 @@ class ValueBasedRule(Rule):
     def __init__(self, logits: Callable, number: str, q: Plan, start: int):
         self.logits, self.number, self.q, self.start = logits, number, q, start
         self.uses_rng = q.rule.uses_rng
-        self.sample = jax.jit(self._sample, static_argnames="with_logp")
+        self.sample = jax.jit(self._sample)
+        self.sample_with_logp = jax.jit(self._sample_with_logp)
         self.greedy = jax.jit(self._greedy)
         self.describe = jax.jit(self._describe)
 
@@ -88,11 +89,13 @@ class ValueBasedRule(Rule):
         own = jax.random.fold_in(rng.next_key, 1) if self.uses_rng else None
         return self.dist_params(number, self.q.bind(q_states, own), S)
 
-    def _sample(self, number: Any, rng: Rng, q_states: Any, S: Any, with_logp: bool) -> Any:
+    def _sample_with_logp(self, number: Any, rng: Rng, q_states: Any, S: Any) -> tuple[jax.Array, jax.Array]:
         logits = self._describe(number, rng, q_states, S)
         index = sample_index(logits, rng.next_key)
-        action = index + self.start
-        return (action, log_proba_of_index(logits, index)) if with_logp else action
+        return index + self.start, log_proba_of_index(logits, index)
+
+    def _sample(self, *args: Any) -> jax.Array:
+        return self._sample_with_logp(*args)[0]
 
     def _greedy(self, number: Any, rng: Rng, q_states: Any, S: Any) -> jax.Array:
         return argmax(rng.next_key, self._describe(number, rng, q_states, S)) + self.start
@@ -200,9 +203,9 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         """
         args, lead = self._inputs(s)
         if return_logp:
-            action, logp = self._rule.sample(*args, with_logp=True)
+            action, logp = self._rule.sample_with_logp(*args)
             return self._clean(action, lead), like_input(logp, lead)
-        return self._clean(self._rule.sample(*args, with_logp=False), lead)
+        return self._clean(self._rule.sample(*args), lead)
 
     def mode(self, s: Any) -> Any:
         """The most likely action, ties broken at random. Shapes as for a call."""
@@ -220,10 +223,10 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
 
     def _inputs(self, s: Any) -> tuple[tuple, tuple[int, ...]]:
         S, lead = self._q._observations(s)
-        if self.action_mask is not None:
-            self.action_mask.check_batch(S, self.action_space)
-        state = self._peek()
-        self._write({**state, "rng": state["rng"].advanced()}, self._owned)
+        mask = self.action_mask
+        if mask is not None:
+            mask.check_batch(S, self.action_space)
+        state = self._draw_rng()
         # the keys of all come from this stream: an input that nothing uses still costs time
         parts = [{name: x for name, x in part._peek().items() if name != "rng"} for part in self._q_parts]
         return (state[self._rule.number], state["rng"], parts, S), lead

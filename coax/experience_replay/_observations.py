@@ -107,19 +107,17 @@ class Observations:
         i32[B, J]
             The slots in which they are.
         """
-        keys = [key for row in zip(*map(_bytes_of, pieces), strict=True) for key in row]
-        slots: dict[bytes, int | None] = {}
-        new = []
-        for i, key in enumerate(keys):
-            if key not in slots:
-                slots[key] = slot = self._known(key)
-                if slot is None:
-                    new.append(i)
-        self._memory = max(self._memory, min(4 * len(keys), self._most))  # all that a vector environment gives at once
-        self._grow(len(new) - (len(self._free) + self._size - self._unused))  # until here nothing is changed
-        for i in new:
+        each = [_bytes_of(leaves) for leaves in pieces]
+        keys = [names[0] for names in each] if len(each[0]) == 1 else [key for row in zip(*each, strict=True) for key in row]
+        slots = {key: self._known(key) for key in keys}
+        new = {key: i for i, key in enumerate(keys) if slots[key] is None}
+        if new:
+            self._make_room(len(new))  # until here nothing is changed
+        if 4 * len(keys) > self._memory:  # look at all that a vector environment gives at once
+            self._memory = min(4 * len(keys), self._most)
+        for key, i in new.items():
             row, piece = divmod(i, len(pieces))
-            slots[keys[i]] = slot = self._take_slot(keys[i])
+            slots[key] = slot = self._take_slot(key)
             for store, x in zip(self._stores, pieces[piece], strict=True):
                 store[slot] = x[row]
         found = [slots[key] for key in keys]
@@ -134,7 +132,7 @@ class Observations:
     def fill(self, leaves: Sequence[np.ndarray], slots: np.ndarray) -> None:
         """Put pieces [P, ...] into the slots 0, 1, ..., which are referred to by i32[...]; all others are free."""
         names = _bytes_of(leaves)
-        self._grow(len(names) - self._size)
+        self._make_room(len(names))
         for i, name in enumerate(names):
             self._take_slot(name)
             for store, x in zip(self._stores, leaves, strict=True):
@@ -174,11 +172,13 @@ class Observations:
                 if key is not None and self._slots.get(key) == slot:
                     del self._slots[key]
 
-    def _grow(self, missing: int) -> None:
+    def _make_room(self, count: int) -> None:
         """Make room for so many more pieces; each time the room grows by more than before."""
-        if missing <= 0:
-            return
-        more = max(missing, self._step)
+        missing = count - (len(self._free) + self._size - self._unused)
+        if missing > 0:
+            self._grow(max(missing, self._step))
+
+    def _grow(self, more: int) -> None:
         for store in self._stores:
             store.grow(more)
         self._uses.frombytes(bytes(self._uses.itemsize * more))
@@ -187,11 +187,14 @@ class Observations:
 
 def _bytes_of(leaves: Sequence[np.ndarray]) -> list[bytes]:
     """The bytes of each of B pieces with leaves [B, ...]."""
-    each = [_rows_of(x) for x in leaves]
-    return each[0] if len(each) == 1 else [b"".join(parts) for parts in zip(*each, strict=True)]
+    if len(leaves) == 1:
+        return _rows_of(leaves[0])
+    return [b"".join(parts) for parts in zip(*map(_rows_of, leaves), strict=True)]
 
 
 def _rows_of(x: np.ndarray) -> list[bytes]:
     raw, count = x.tobytes(), len(x)
+    if count == 1:
+        return [raw]
     size = len(raw) // max(count, 1)
-    return [raw] if count == 1 else [raw[i * size : (i + 1) * size] for i in range(count)]
+    return [raw[i * size : (i + 1) * size] for i in range(count)]

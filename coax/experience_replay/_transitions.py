@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -31,11 +32,14 @@ class Kind(NamedTuple):
         Of the leaves.
     rows : tuple of (dtype, shape)
         What a row of each looks like.
+    single : list of (dtype, shape)
+        What each looks like in a batch of one transition: most batches are.
     """
 
     tree: Any
     names: tuple[str, ...]
     rows: tuple[tuple[Any, tuple[int, ...]], ...]
+    single: list[tuple[Any, tuple[int, ...]]]
 
     @classmethod
     def of(cls, batch: TransitionBatch) -> tuple[Kind, list[np.ndarray]]:
@@ -50,7 +54,9 @@ class Kind(NamedTuple):
         leaves, tree = jax.tree.flatten(fields)
         names = _names_of(fields)
         rows = [_as_rows(name, x, len(batch.Rn)) for name, x in zip(names, leaves, strict=True)]
-        kind = cls(tree, names, tuple((x.dtype, x.shape[1:]) for x in rows))
+        kind = cls(
+            tree, names, tuple((x.dtype, x.shape[1:]) for x in rows), [(x.dtype, (1, *x.shape[1:])) for x in rows]
+        )
         kind._check_next(fields)
         return kind, rows
 
@@ -66,19 +72,16 @@ class Kind(NamedTuple):
         """
         fields = fields_of(batch)
         leaves, tree = jax.tree.flatten(fields)
-        if tree == self.tree:
-            count = len(batch.Rn)
-            for x, (dtype, shape) in zip(leaves, self.rows, strict=True):
-                if type(x) is not np.ndarray or x.dtype != dtype or x.shape != (count, *shape):
-                    break
-            else:
-                return leaves
+        count = len(batch.Rn)
+        want = self.single if count == 1 else [(dtype, (count, *shape)) for dtype, shape in self.rows]
+        if tree == self.tree and {*map(type, leaves)} == _ARRAYS and [(x.dtype, x.shape) for x in leaves] == want:
+            return leaves
         self._check_tree(fields, tree)
-        rows = [_as_rows(name, x, len(batch.Rn)) for name, x in zip(self.names, leaves, strict=True)]
-        for name, want, x in zip(self.names, self.rows, rows, strict=True):
-            if (x.dtype, x.shape[1:]) != want:
-                raise (TypeError if x.shape[1:] == want[1] else ValueError)(
-                    f"transition_batch.{name}: expected rows of {describe(*want)} as before, "
+        rows = [_as_rows(name, x, count) for name, x in zip(self.names, leaves, strict=True)]
+        for name, row, x in zip(self.names, self.rows, rows, strict=True):
+            if (x.dtype, x.shape[1:]) != row:
+                raise (TypeError if x.shape[1:] == row[1] else ValueError)(
+                    f"transition_batch.{name}: expected rows of {describe(*row)} as before, "
                     f"got {describe(x.dtype, x.shape[1:])}. {_FIX}"
                 )
         return rows
@@ -140,9 +143,10 @@ class Transitions:
         self._has_next = batch.S_next is not None
         n_numbers, n_observed = sum(name in NUMBERS for name in self.kind.names), _structure(S).num_leaves
         self._sizes = n_numbers, len(leaves) - n_observed * (1 + self._has_next), n_observed
-        _, others, pieces = self._split(leaves)
-        self._numbers = np.empty((self._sizes[0], capacity), np.float32)
-        self._others = [np.empty((capacity, *x.shape[1:]), x.dtype) for x in others]
+        pieces = self._pieces(leaves)
+        self._numbers = np.empty((n_numbers, capacity), np.float32)
+        self._others = [np.empty((capacity, *x.shape[1:]), x.dtype) for x in leaves[slice(*self._sizes[:2])]]
+        self._columns = [*self._numbers, *self._others]  # the rows of an array that is read as one
         self._slots = np.full((capacity, len(pieces)), -1, np.int32)
         self._observations = Observations(capacity, pieces[0])
 
@@ -168,17 +172,15 @@ class Transitions:
             first = last
 
     def _write(self, start: int, count: int, leaves: list[np.ndarray]) -> None:
-        numbers, others, pieces = self._split(leaves)
+        pieces = self._pieces(leaves)
         if count == 1:
             self._slots[start] = self._observations.add(pieces, self._slots[start])[0]
-            self._numbers[:, start] = [x[0] for x in numbers]
-            for store, x in zip(self._others, others, strict=True):
+            for store, x in zip(self._columns, leaves, strict=False):
                 store[start] = x[0]
             return
         places = np.arange(start, start + count) % len(self._slots)
         self._slots[places] = self._observations.add(pieces, self._slots[places])
-        self._numbers[:, places] = numbers
-        for store, x in zip(self._others, others, strict=True):
+        for store, x in zip(self._columns, leaves, strict=False):
             store[places] = x
 
     def read(self, places: np.ndarray, idx: np.ndarray) -> TransitionBatch:
@@ -203,12 +205,11 @@ class Transitions:
     def _observations_at(self, slots: np.ndarray) -> Any:
         return self.cut.whole(self._observations.take(slots))
 
-    def _split(self, leaves: list[np.ndarray]) -> tuple[list, list, list]:
-        """The numbers, the other fields, and the pieces of S and S_next."""
-        n, m, k = self._sizes
-        cut = self.cut
-        pieces = cut.pieces(leaves[m : m + k])
-        return leaves[:n], leaves[n:m], [*pieces, *cut.pieces(leaves[m + k :])] if self._has_next else pieces
+    def _pieces(self, leaves: list[np.ndarray]) -> list[Sequence[np.ndarray]]:
+        """The leaves of each piece of S and S_next."""
+        _, start, count = self._sizes
+        pieces = self.cut.pieces(leaves[start : start + count])
+        return [*pieces, *self.cut.pieces(leaves[start + count :])] if self._has_next else pieces
 
     # --- as a dict of arrays, in which an observation is where it is among all that are held
 
@@ -243,8 +244,7 @@ class Transitions:
         self._slots[places] = slots
         self._observations.fill(leaves, slots)
         others = jax.tree.leaves([saved[name] for name in STORED[:-2]])
-        self._numbers[:, places] = others[: len(self._numbers)]
-        for store, x in zip(self._others, others[len(self._numbers) :], strict=True):
+        for store, x in zip(self._columns, others, strict=True):
             store[places] = x
 
     # Not every tree structure can be pickled, but trees of arrays can.
@@ -255,6 +255,9 @@ class Transitions:
 
     def __setstate__(self, state: Any) -> None:
         self._restore(*state)
+
+
+_ARRAYS = {np.ndarray}
 
 
 def _structure(x: Any) -> Any:

@@ -17,7 +17,7 @@ from coax.reward_tracing import TransitionBatch
 
 from . import by_hand
 
-RATE, GAMMA, TAU = 0.001, 0.99, 0.01
+RATE, GAMMA, TAU, BATCH_SIZE = 0.001, 0.99, 0.01, 32
 
 
 def cartpole():
@@ -83,10 +83,12 @@ def dqn_step(fused=False, donate=False):
 
 
 def coax_dqn_step(fused):
-    env, ring, no_logp = cartpole(), by_hand.Ring(10_000), np.zeros(32, np.float32)
+    env = coax.wrappers.TrainMonitor(cartpole(), level=logging.WARNING)
     q = coax.Q(by_hand.mlp, env, random_seed=1)
     q_targ, pi = q.copy(), coax.EpsilonGreedy(q, epsilon=0.1)
     qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(RATE))
+    tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
+    buffer = coax.experience_replay.SimpleReplayBuffer(capacity=10_000, random_seed=1)
     s, _ = env.reset(seed=1)
 
     def learn(batch):
@@ -101,16 +103,18 @@ def coax_dqn_step(fused):
         nonlocal s
         a = pi(s)
         s_next, r, terminated, truncated, _ = env.step(a)
-        ring.add(s, a, r, 0.0 if terminated else GAMMA, s_next)
-        S, A, Rn, In, S_next = ring.sample(32)
-        learn(TransitionBatch(S, A, no_logp, Rn, In, S_next))
+        tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
+        while tracer:
+            buffer.add(tracer.pop())
+        if len(buffer) >= BATCH_SIZE:
+            env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
         s = env.reset()[0] if terminated or truncated else s_next
 
     return step
 
 
 def dqn_step_by_hand(donate):
-    env, ring, weights = cartpole(), by_hand.Ring(10_000), np.ones(32, np.float32)
+    env, ring, weights = cartpole(), by_hand.Ring(10_000), np.ones(BATCH_SIZE, np.float32)
     network, optimizer, key = by_hand.cartpole_network(env), optax.adam(RATE), jax.random.key(1)
     params = params_by_hand(network)
     target = jax.tree.map(lambda x: jax.device_put(x, may_alias=False), params)
@@ -126,7 +130,7 @@ def dqn_step_by_hand(donate):
         a = np.asarray(act(params, epsilon, key, np.uint32(count), s)).item()
         s_next, r, terminated, truncated, _ = env.step(a)
         ring.add(s, a, r, 0.0 if terminated else GAMMA, s_next)
-        params, optimizer_state, target, _ = update(params, optimizer_state, target, (*ring.sample(32), weights))
+        params, optimizer_state, target, _ = update(params, optimizer_state, target, (*ring.sample(BATCH_SIZE), weights))
         s = env.reset()[0] if terminated or truncated else s_next
 
     return step

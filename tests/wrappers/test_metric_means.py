@@ -47,8 +47,8 @@ def test_leading_axes_count_with_all_entries():
 
 def test_nothing_is_read_before_it_is_asked_for(monkeypatch):
     reads = []
-    fetch = jax.device_get
-    monkeypatch.setattr(jax, "device_get", lambda x: reads.append(len(x)) or fetch(x))
+    fetch = _metric_means._fetched
+    monkeypatch.setattr(_metric_means, "_fetched", lambda x: reads.append(len(x)) or fetch(x))
     with jax.transfer_guard_device_to_host("disallow"):
         means = MetricMeans()
         for i in range(100):
@@ -57,6 +57,17 @@ def test_nothing_is_read_before_it_is_asked_for(monkeypatch):
     assert reads == []
     assert means.means() == {"a": 49.5, "b": 49.5}
     assert reads == [200]  # all in one call
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_numbers_are_fetched_on_any_device(monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # both ways of fetching work on any device
+    means = MetricMeans()
+    for i in range(3):
+        means.add({"a": jnp.float32(i), "b": i, "c": np.arange(i)}, i)
+        means.add(Metrics(("a", "d"), jnp.array([10.0 * i, -i])), i)
+    # a: 0 + 1 + 2 + 0 + 10 + 20 in 6 numbers; b: 0 + 1 + 2 in 3; c: nothing, 0, and 0 + 1; d: -3 in 3
+    assert means.sums == {"a": (33.0, 6), "b": (3.0, 3), "c": (1.0, 3), "d": (-3.0, 3)}
 
 
 def test_old_ones_are_folded_as_far_as_they_are_ready(monkeypatch):

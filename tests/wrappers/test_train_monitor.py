@@ -22,7 +22,7 @@ import coax
 from coax._errors import StateError
 from coax._metrics import Metrics
 from coax.utils import enable_logging
-from coax.wrappers import TrainMonitor
+from coax.wrappers import TrainMonitor, _metric_means
 from coax.wrappers._tensorboard import ActionSample
 
 
@@ -334,8 +334,8 @@ def test_metrics_recorded_after_the_last_step_are_in_the_next_line(lines):
 
 def test_no_step_waits_for_the_device(monkeypatch):
     fetches = []
-    fetch = jax.device_get
-    monkeypatch.setattr(jax, "device_get", lambda x: fetches.append(len(x)) or fetch(x))
+    fetch = _metric_means._fetched
+    monkeypatch.setattr(_metric_means, "_fetched", lambda x: fetches.append(len(x)) or fetch(x))
     env = TrainMonitor(Fixed())
     env.reset()
     with jax.transfer_guard_device_to_host("disallow"):
