@@ -8,6 +8,7 @@ import pytest
 
 from coax._updater import FINITE, fill_dead_rows, gradient_step, raise_not_finite
 from coax._updater._gradient_step import first_not_finite
+from coax.utils import _trees
 
 PARAMS = {"a": np.array([1.0, 2.0], np.float32), "b": np.float32(3)}
 GRADS = {"a": np.array([1.0, -1.0], np.float32), "b": np.float32(2)}
@@ -18,9 +19,15 @@ def spoil(name, value):
     return {**GRADS, name: np.full_like(GRADS[name], value)}
 
 
+@pytest.fixture(params=["few numbers", "many numbers"])
+def size(request, monkeypatch):
+    """Trees of few numbers are looked at in another way."""
+    monkeypatch.setattr(_trees, "_FEW_NUMBERS", 100 if request.param == "few numbers" else 0)
+
+
 @HOW
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_first_not_finite(how, value):
+def test_first_not_finite(how, value, size):
     find = how(first_not_finite)
     assert find(GRADS) == -1
     assert find(spoil("a", value)) == 0
@@ -29,7 +36,7 @@ def test_first_not_finite(how, value):
     assert find(GRADS).dtype == jnp.int32
 
 
-def test_first_not_finite_mapped():
+def test_first_not_finite_mapped(size):
     grads = {"a": np.array([1, np.nan, 1], np.float32), "b": np.array([1, np.nan, np.inf], np.float32)}
     np.testing.assert_array_equal(jax.vmap(first_not_finite)(grads), [-1, 0, 1])
 

@@ -6,14 +6,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+
+from ..utils._trees import is_small, tree_ravel
 
 __all__ = ("fill_dead_rows", "gradient_step")
 
 
 def first_not_finite(grads: Any) -> jax.Array:
     """Position of the first leaf that holds NaN or infinity, i32[]; -1 if none does."""
-    bad = jnp.stack([~jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)])
+    leaves = jax.tree.leaves(grads)
+    if is_small(grads):  # one look at all numbers: each counts the more the earlier its leaf is
+        counts = np.repeat(np.arange(len(leaves), 0, -1, dtype=np.int32), [leaf.size for leaf in leaves])
+        most = jnp.max(jnp.where(jnp.isfinite(tree_ravel(grads)), 0, counts))
+        return jnp.where(most > 0, len(leaves) - most, -1)
+    bad = jnp.stack([~jnp.isfinite(leaf).all() for leaf in leaves])
     return jnp.where(bad.any(), jnp.argmax(bad).astype(jnp.int32), jnp.int32(-1))
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from .._donation import InPlace
 from .._metrics import Metrics
@@ -58,7 +57,7 @@ class Core(NamedTuple):
     name: str
     main: Plan
     own: int
-    optimizer: optax.GradientTransformation
+    optimizer: Any  # init and update, as of an optax.GradientTransformation
     clip_weights: tuple[float, float] | None
     uses_rng: bool
 

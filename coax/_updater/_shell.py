@@ -8,9 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
-from .._entries import Entry, Fixed, Rng, draw_key
+from .._entries import Fixed, Rng, draw_key
 from .._metrics import Metrics
 from .._stateful import Stateful, collect, states_of
 from ..approximators import Function, Plan, host_only, prepare
@@ -18,7 +17,8 @@ from ..reward_tracing import TransitionBatch, check_batch
 from ._checks import as_bounds
 from ._fields import field_check
 from ._in_place import FINITE, call_step, poll, raise_not_finite
-from ._optimizer import OptimizerAttribute, as_optimizer
+from ._optimizer import OptimizerAttribute, OptimizerState, as_optimizer
+from ._packing import Packing
 from ._rule import Batch, Core, GradientRule
 
 __all__ = ("Updater", "present")
@@ -28,8 +28,9 @@ class Updater(Stateful):
     """What every updater is: something that learns, what its loss looks at, and an optimizer.
 
     A subclass calls :meth:`_start` when it knows its parts, and defines :attr:`children` and :meth:`_make_rule`. The
-    state has the entries ``optimizer_state``, ``not_finite`` (i32[]: position of the first parameter whose gradient was
-    not finite, -1 while all is fine), ``rng``, and the numbers that an updater lets one set.
+    state has the entries ``optimizer_state`` (as long as it is small, packed into one vector for each dtype),
+    ``not_finite`` (i32[]: position of the first parameter whose gradient was not finite, -1 while all is fine),
+    ``rng``, and the numbers that an updater lets one set.
     """
 
     _uses: tuple[str, ...] = ()  # the fields of a batch that the loss looks at, besides W
@@ -39,7 +40,7 @@ class Updater(Stateful):
     _rule: Any
 
     optimizer = OptimizerAttribute()
-    optimizer_state = Entry("The state of the optimizer.")
+    optimizer_state = OptimizerState("The state of the optimizer.")
     clip_weights = Fixed("_clip_weights", "The bounds ``(low, high)`` of the sample weights, or None: compiled in.")
     rule = Fixed("_rule", "The pure functions that it compiles.")
 
@@ -63,7 +64,7 @@ class Updater(Stateful):
         """Keep what learns and how, and find a state; `numbers` are the leaves of the numbers one may set."""
         name = type(self).__name__
         self._main: Any = main
-        self._optimizer: optax.GradientTransformation = as_optimizer(optimizer, name)
+        self._optimizer = Packing(as_optimizer(optimizer, name))
         self._clip_weights = as_bounds(clip_weights, name)
         self._drops_rows = self._clip_weights is None or self._clip_weights[0] == 0
         self._mask = getattr(main, "action_mask", None)
@@ -78,7 +79,7 @@ class Updater(Stateful):
         self._wire()
         self._write(
             {
-                "optimizer_state": jax.jit(self._optimizer.init)(main._peek()["params"]),
+                "optimizer_state": self._optimizer.init(main._peek()["params"]),
                 "not_finite": FINITE,
                 "rng": Rng.seeded(main._child_seed()),
                 **(numbers or {}),

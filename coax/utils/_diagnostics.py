@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._trees import tree_ravel
+from ._trees import is_small, tree_ravel
 
 __all__ = ("get_grads_diagnostics", "get_magnitude_quantiles")
 
@@ -31,7 +31,7 @@ def get_grads_diagnostics(grads: Any, key_prefix: str = "", keep_tree_structure:
     """
     if keep_tree_structure:
         return jax.tree.map(lambda leaf: get_grads_diagnostics(leaf, key_prefix), grads)
-    leaves = jax.tree.leaves(grads)
+    leaves = [tree_ravel(grads)] if is_small(grads) else jax.tree.leaves(grads)
     largest = jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves])
     squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves])
     return {f"{key_prefix}max": jnp.max(largest), f"{key_prefix}norm": jnp.sqrt(jnp.sum(squares))}

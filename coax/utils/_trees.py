@@ -8,8 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-__all__ = ("merge_dicts", "stack_trees", "tree_ravel")
+__all__ = ("is_small", "merge_dicts", "stack_trees", "tree_ravel")
+
+_FEW_NUMBERS = 1 << 15
 
 
 def stack_trees(*trees: Sequence[Any]) -> tuple[Any, ...]:
@@ -36,6 +39,11 @@ def tree_ravel(pytree: Any) -> jax.Array:
     """All entries of all leaves in one array of rank 1, in the order of the leaves."""
     leaves = jax.tree.leaves(pytree)
     return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]) if leaves else jnp.zeros(0)
+
+
+def is_small(pytree: Any) -> bool:
+    """Whether all leaves together are few numbers, so that one copy takes less time than a call for each leaf."""
+    return sum(map(np.size, jax.tree.leaves(pytree))) <= _FEW_NUMBERS
 
 
 def merge_dicts(*dicts: Mapping) -> dict:

@@ -2,13 +2,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from coax.utils import get_grads_diagnostics, get_magnitude_quantiles
+from coax.utils import _trees, get_grads_diagnostics, get_magnitude_quantiles
 
 TREE = {"a": jnp.array([[3.0, -4.0]]), "b": jnp.array(-12.0)}
 
 
+@pytest.mark.parametrize("few", [100, 0], ids=["few numbers", "many numbers"])
 @pytest.mark.parametrize("how", [lambda f: f, jax.jit], ids=["plain", "jit"])
-def test_grads(how):
+def test_grads(how, few, monkeypatch):
+    monkeypatch.setattr(_trees, "_FEW_NUMBERS", few)
     out = how(get_grads_diagnostics)(TREE)
     # sqrt(9 + 16 + 144) = 13
     assert {k: float(v) for k, v in out.items()} == {"max": 12, "norm": 13}
