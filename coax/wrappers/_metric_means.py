@@ -45,6 +45,7 @@ class MetricMeans:
         TypeError
             If `metrics` is no mapping of numbers. Nothing is stored then.
         """
+        values: Sequence[Any]
         if isinstance(metrics, Metrics):
             values, names = metrics.tree_flatten()
         else:
