@@ -108,11 +108,7 @@ class Observations:
             The slots in which they are.
         """
         each = [_bytes_of(leaves) for leaves in pieces]
-        keys = (
-            [names[0] for names in each]
-            if len(each[0]) == 1
-            else [key for row in zip(*each, strict=True) for key in row]
-        )
+        keys = [key for row in zip(*each, strict=True) for key in row]
         slots = {key: self._known(key) for key in keys}
         new = {key: i for i, key in enumerate(keys) if slots[key] is None}
         if new:

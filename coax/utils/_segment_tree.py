@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 from .._entries import fresh_seed
 
 __all__ = ("MaxTree", "MinTree", "SegmentTree", "SumTree")
+
+_ENTRY = 10  # the level at which a search enters
+_OF_NUMBERS: dict[Any, Callable[[Any, Any], Any]] = {np.add: operator.add}
 
 
 class SegmentTree:
@@ -98,9 +102,21 @@ class SegmentTree:
             return
         nodes = self._checked_index(idx) + self._width
         self._nodes[nodes] = np.broadcast_to(np.asarray(values, float), nodes.shape)
+        if len(nodes) == 1:
+            self._climb(nodes.item())
+            return
+        pairs = self._nodes.reshape(-1, 2)
         for _ in range(self.height - 1):
-            nodes = nodes >> 1
-            self._nodes[nodes] = self.reducer(self._nodes[2 * nodes], self._nodes[2 * nodes + 1])
+            nodes >>= 1
+            children = pairs.take(nodes, axis=0)
+            self._nodes[nodes] = self.reducer(children[:, 0], children[:, 1])
+
+    def _climb(self, node: int) -> None:
+        """Bring what is above one node up to date; number by number, since arrays of one take longer."""
+        nodes, reducer = memoryview(self._nodes), _OF_NUMBERS.get(self.reducer, self.reducer)
+        while node > 1:
+            node >>= 1
+            nodes[node] = reducer(nodes[2 * node], nodes[2 * node + 1])
 
     def partial_reduce(self, start: Any = 0, stop: Any = None) -> np.ndarray:
         """The reduction over the entries from `start` up to, but not including, `stop`.
@@ -289,13 +305,24 @@ class SumTree(SegmentTree):
             raise ValueError(f"u: expected fractions from 0 to 1, got {u!r:.80}. Fix: divide by the total.")
         if not self.root_value > 0:
             raise RuntimeError(f"expected a positive sum of entries, got {self.root_value}. Fix: set positive entries.")
-        rest = np.atleast_1d(fraction).astype(float) * self.root_value
-        node = np.ones(rest.shape, np.int64)
-        for _ in range(self.height - 1):
-            left, right = self._nodes[2 * node], self._nodes[2 * node + 1]
+        node, rest = self._enter(np.atleast_1d(fraction).astype(float))
+        pairs = self._nodes.reshape(-1, 2)
+        for _ in range(self.height - 1 - min(_ENTRY, self.height - 1)):
+            children = pairs.take(node, axis=0)
+            left = children[:, 0]
             # Rounding may leave a rest behind an empty right half; only halves with something in them are entered.
-            go_right = (rest >= left) & (right > 0)
-            rest = np.where(go_right, rest - left, rest)
+            go_right = (rest >= left) & (children[:, 1] > 0)
+            rest -= left * go_right
             node = 2 * node + go_right
         found = (node - self._width).astype(np.int32)
         return found if fraction.ndim else int(found[0])
+
+    def _enter(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes some levels below the root, and what is left to go in each: by one search, not level by level."""
+        width = 1 << min(_ENTRY, self.height - 1)
+        sums = np.cumsum(self._nodes[width : 2 * width])
+        goal = fraction * sums[-1]
+        # The first sum that passes the goal is one with something in it. At the end of all it is the last of these.
+        last = np.searchsorted(sums, sums[-1])
+        found = np.minimum(np.searchsorted(sums, goal, side="right"), last)
+        return found + width, goal - np.where(found > 0, sums[found - 1], 0.0)

@@ -129,9 +129,8 @@ def dqn_step_by_hand(donate):
         a = np.asarray(act(params, epsilon, key, np.uint32(count), s)).item()
         s_next, r, terminated, truncated, _ = env.step(a)
         ring.add(s, a, r, 0.0 if terminated else GAMMA, s_next)
-        params, optimizer_state, target, _ = update(
-            params, optimizer_state, target, (*ring.sample(BATCH_SIZE), weights)
-        )
+        rows = (*ring.sample(BATCH_SIZE), weights)
+        params, optimizer_state, target, _ = update(params, optimizer_state, target, rows)
         s = env.reset()[0] if terminated or truncated else s_next
 
     return step

@@ -248,3 +248,35 @@ def test_pickle():
     tree = loads(dumps(filled(SumTree, random_seed=0)))
     tree.set_values(0, 0)
     assert tree.root_value == 26
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 1000, 1024, 1025, 5000])
+def test_positions_in_large_trees(capacity):
+    rng = np.random.default_rng(capacity)
+    values = rng.integers(0, 4, capacity) * 1.0  # sums of integers are exact
+    values[rng.integers(capacity)] = 2.0
+    tree = SumTree(capacity, random_seed=0)
+    tree.set_values(..., values)
+    total = values.sum()
+    goals = np.arange(total) + 0.5  # rounding does not move these over a border
+    np.testing.assert_array_equal(tree.inverse_cdf(goals / total), np.searchsorted(np.cumsum(values), goals, "right"))
+    assert tree.inverse_cdf(1.0) == np.flatnonzero(values)[-1]
+    for i in np.flatnonzero(values)[-3:]:  # now nothing is at the end
+        tree.set_values(int(i), 0.0)
+        values[i] = 0.0
+        if values.any():
+            assert tree.inverse_cdf(1.0) == np.flatnonzero(values)[-1]
+            assert tree.root_value == values.sum()
+
+
+@pytest.mark.parametrize("make", [SumTree, MinTree, MaxTree, lambda n: SegmentTree(n, np.multiply, 1.0)])
+def test_one_change_is_the_same_as_many(make):
+    rng = np.random.default_rng(3)
+    one, many = make(37), make(37)
+    for _ in range(20):
+        idx, values = rng.integers(0, 37, 5), rng.normal(size=5)
+        for i, value in zip(idx, values, strict=True):
+            one.set_values(int(i), value)
+        many.set_values(idx, values)
+        for level in range(one.height):
+            np.testing.assert_array_equal(one[level], many[level])
