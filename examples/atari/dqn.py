@@ -50,7 +50,8 @@ epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (STEPS // 10, 0.05), (STEP
 # --- updaters
 tracer = coax.reward_tracing.NStep(n=N, gamma=GAMMA)
 buffer = coax.experience_replay.SimpleReplayBuffer(CAPACITY, random_seed=SEED)
-adam = optax.adam(3e-4, eps=1.5e-4)
+learning_rate = optax.linear_schedule(3e-4, 0, STEPS // UPDATE_EVERY)  # slower and slower, so that the end is stable
+adam = optax.adam(learning_rate, eps=1.5e-4)
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=adam)
 
 # --- loop

@@ -51,7 +51,8 @@ epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (STEPS // 10, 0.05), (STEP
 tracer = coax.reward_tracing.NStep(n=N, gamma=GAMMA)
 buffer = coax.experience_replay.PrioritizedReplayBuffer(CAPACITY, alpha=0.6, beta=0.4, random_seed=SEED)
 beta = coax.utils.StepwiseLinearFunction((0, 0.4), (STEPS, 1.0))  # the bias is put right little by little
-adam = optax.adam(1e-4, eps=1.5e-4)
+learning_rate = optax.linear_schedule(2e-4, 0, STEPS // UPDATE_EVERY)  # slower and slower, so that the end is stable
+adam = optax.adam(learning_rate, eps=1.5e-4)
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=adam)
 
 # --- loop
