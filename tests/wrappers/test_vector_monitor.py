@@ -1,0 +1,113 @@
+"""The monitor of several environments: what it counts is in tests/envs/test_vector_conformance.py."""
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import coax
+from coax.wrappers import LastObservation, TrainMonitor, VectorLastObservation, VectorTrainMonitor
+from tests.envs.schedule import Make, act, make
+
+
+def monitored(mode=AutoresetMode.SAME_STEP, n=3, **kwargs):
+    envs = TrainMonitor(SyncVectorEnv([Make(number) for number in range(n)], autoreset_mode=mode), **kwargs)
+    envs.reset(seed=0)
+    return envs
+
+
+def play(envs, steps):
+    for _ in range(steps):
+        coax.envs.transition(envs, act(envs.observation)[0])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_line_for_each_episode(mode, caplog):
+    envs = monitored(mode, log_all_metrics=True)
+    with caplog.at_level("INFO"):
+        for i in range(4):
+            envs.record_metrics({"loss": float(i)})
+            play(envs, 1)
+    # Episodes of environment 0 have 2 and 1 steps, of 2 they have 1 and 5; actions 0, 1; 2 and so on. Rewards are the
+    # number + 10 episode + 0.5 step + 100 action.
+    lines = [dict(cell.split(": ") for cell in record.message.split(",\t")) for record in caplog.records]
+    shown = [(line["t"], line["G"]) for line in lines]
+    first = ("1", f"{2 + 100 * 2:g}")  # environment 2
+    second = ("2", "100")  # environment 0: 0.5 + 100, of which three digits are shown
+    assert shown[:2] == [first, second]
+    assert [line["loss"] for line in lines[:2]] == ["0", "1"]  # what was recorded since the line before
+
+
+def test_what_stays_of_a_partial_reset():
+    envs = monitored(AutoresetMode.DISABLED)
+    envs.step(np.array([0, 1, 2]))
+    assert envs.over.tolist() == [False, False, True]
+    assert (envs.T, envs.ep) == (3 + 3, 3)
+    envs.reset(options={"reset_mask": np.array([False, True, True])})
+    assert envs.over.tolist() == [False, False, False]
+    assert (envs.T, envs.ep, envs.t.tolist()) == (3 + 3 + 2, 5, [1, 0, 0])
+    assert envs.G[0] == 0
+    assert np.isnan(envs.avg_r[1:]).all()
+
+
+def test_the_state_of_a_run():
+    one, other = monitored(), monitored()
+    play(one, 7)
+    one.record_metrics({"loss": 3.0})
+    assert one.period("checkpoint", T_period=5)
+    other.state = one.state
+    for name in ("T", "ep", "t", "G", "avg_G"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(one, name))
+    assert other.get_metrics() == {"loss": 3.0}
+    assert not other.period("checkpoint", T_period=50)
+    other.t[0] = 99
+    assert one.t[0] != 99
+    with pytest.raises(TypeError, match=r"VectorTrainMonitor"):
+        other.state = monitored(n=2).state
+
+
+def test_a_copy_through_pickle():
+    envs = monitored()
+    play(envs, 5)
+    twin = cloudpickle.loads(cloudpickle.dumps(envs))
+    play(envs, 3)
+    play(twin, 3)
+    assert (twin.T, twin.ep) == (envs.T, envs.ep)
+    np.testing.assert_array_equal(twin.G, envs.G)
+
+
+def test_around_single_environments_they_are_as_before():
+    assert type(TrainMonitor(make(0))) is TrainMonitor
+    assert type(LastObservation(make(0))) is LastObservation
+    envs = SyncVectorEnv([Make(0)])
+    assert type(TrainMonitor(envs)) is VectorTrainMonitor
+    assert type(LastObservation(envs)) is VectorLastObservation
+    assert isinstance(TrainMonitor(envs), VectorLastObservation)
+
+
+def test_before_the_first_reset():
+    envs = TrainMonitor(SyncVectorEnv([Make(0)]))
+    with pytest.raises(gymnasium.error.ResetNeeded, match=r"there is none before the first reset"):
+        _ = envs.observation
+    assert (envs.T, envs.ep) == (0, 0)
+
+
+def test_seeds_and_options_are_passed_on():
+    class Spy(gymnasium.vector.VectorWrapper):
+        def reset(self, *, seed=None, options=None):
+            seen.append((seed, options))
+            return self.env.reset(seed=seed)
+
+    seen = []
+    for wrap in (LastObservation, TrainMonitor):
+        wrap(Spy(SyncVectorEnv([Make(0)]))).reset(seed=[3], options={"a": 1})
+    assert seen == [([3], {"a": 1})] * 2
+
+
+def test_tensorboard_gets_each_episode(tmp_path):
+    pytest.importorskip("tensorboardX")
+    envs = monitored(tensorboard_dir=str(tmp_path))
+    play(envs, 5)
+    envs.close()
+    assert list(tmp_path.rglob("events.*"))
