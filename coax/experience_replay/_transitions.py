@@ -144,9 +144,9 @@ class Transitions:
         n_numbers, n_observed = sum(name in NUMBERS for name in self.kind.names), _structure(S).num_leaves
         self._sizes = n_numbers, len(leaves) - n_observed * (1 + self._has_next), n_observed
         pieces = self._pieces(leaves)
-        self._numbers = np.empty((n_numbers, capacity), np.float32)
+        self._numbers = np.empty((capacity, n_numbers), np.float32)  # those of a row together: one look at memory
         self._others = [np.empty((capacity, *x.shape[1:]), x.dtype) for x in leaves[slice(*self._sizes[:2])]]
-        self._columns = [*self._numbers, *self._others]  # the rows of an array that is read as one
+        self._columns = [*self._numbers.T, *self._others]
         self._slots = np.full((capacity, len(pieces)), -1, np.int32)
         self._observations = Observations(capacity, pieces[0])
 
@@ -191,7 +191,7 @@ class Transitions:
         return TransitionBatch(S, A, logP, Rn, In, S_next, A_next, logP_next, W, idx, extra_info)
 
     def _fields(self, places: np.ndarray) -> tuple:
-        numbers = self._numbers.take(places, axis=1)
+        numbers = np.ascontiguousarray(self._numbers.take(places, axis=0).T)
         others = [store.take(places, axis=0) for store in self._others]
         return self._tree.unflatten([*numbers, *others])
 
