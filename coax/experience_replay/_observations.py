@@ -76,7 +76,7 @@ class Observations:
     def __init__(self, capacity: int, like: Sequence[np.ndarray]):
         self._size = 0
         self._most = max(_MOST_BYTES // max(sum(x.itemsize * math.prod(x.shape[1:]) for x in like), 1), 16)
-        self._memory = min(max(capacity // 128, 128), 1024, self._most)  # how many of the latest are looked at
+        self._memory = min(max(capacity // 128, 128), 1024, self._most)  # how many of the latest are looked at, so far
         self._uses = array("H")
         self._free = array("i")
         self._unused = 0  # from here on no slot was ever used
@@ -114,7 +114,7 @@ class Observations:
         if new:
             self._make_room(len(new))  # until here nothing is changed
         if 4 * len(keys) > self._memory:  # look at all that a vector environment gives at once
-            self._memory = min(4 * len(keys), self._most)
+            self._memory = max(self._memory, min(4 * len(keys), self._most, self._size // 4))
         for key, i in new.items():
             row, piece = divmod(i, len(pieces))
             slots[key] = slot = self._take_slot(key)

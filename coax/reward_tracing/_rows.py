@@ -24,8 +24,6 @@ def batch_of_one(x: Any) -> Any:
 
 def stack(xs: Sequence[Any]) -> Any:
     """Stack every leaf along a new leading axis, into fresh memory."""
-    if type(xs[0]) is np.ndarray:
-        return np.stack(xs)
-    if isinstance(xs[0], _SCALARS):
+    if isinstance(xs[0], (np.ndarray, *_SCALARS)):
         return np.array(xs)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *xs)

@@ -113,7 +113,8 @@ class SegmentTree:
 
     def _climb(self, node: int) -> None:
         """Bring what is above one node up to date; number by number, since arrays of one take longer."""
-        nodes, reducer = memoryview(self._nodes), _OF_NUMBERS.get(self.reducer, self.reducer)
+        nodes: Any = memoryview(self._nodes.data)
+        reducer = _OF_NUMBERS.get(self.reducer, self.reducer)
         while node > 1:
             node >>= 1
             nodes[node] = reducer(nodes[2 * node], nodes[2 * node + 1])

@@ -14,6 +14,8 @@ from ._monitor import Monitor
 
 __all__ = ("VectorTrainMonitor",)
 
+NOBODY = np.zeros(1, bool)
+
 
 class VectorTrainMonitor(VectorLastObservation, Monitor):
     r"""Watch a training in N environments at once, as :class:`TrainMonitor` does in one.
@@ -64,6 +66,7 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
     G: np.ndarray
     _elapsed: np.ndarray  # seconds, up to the last pause
     _started: np.ndarray  # NaN while the clock stands still
+    _some_paused: bool
     _written: np.ndarray
 
     def __init__(
@@ -91,23 +94,33 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take one step in each environment. The log lines of the episodes that end with it are written."""
         self._on_host("step")
-        dummy = self.over & (self.autoreset_mode is gymnasium.vector.AutoresetMode.NEXT_STEP)
+        dummy = self.over if self.autoreset_mode is gymnasium.vector.AutoresetMode.NEXT_STEP else NOBODY
         S, R, terminated, truncated, info = super().step(actions)
         info = {**(info or {}), "monitor": {"T": self.T, "ep": self.ep}}
-        self._begin_episodes(dummy)
-        self._count(actions, np.asarray(R, float), ~dummy, np.logical_or(terminated, truncated))
-        return S, R, terminated, truncated, info
-
-    def _count(self, actions: Any, R: np.ndarray, rows: np.ndarray, last: np.ndarray) -> None:
-        self.T += int(rows.sum())
-        self.t = self.t + rows
-        self.G = self.G + np.where(rows, R, 0.0)
-        self._started = np.where(rows & np.isnan(self._started), time.perf_counter(), self._started)
-        self._written = self._written & ~rows
+        self._count(np.asarray(R, float), dummy)
         if self._writer is not None:
             self._actions.add(actions)
-        if not last.any():
-            return
+        last = np.logical_or(terminated, truncated)
+        if last.any():
+            self._end_episodes(last)
+        return S, R, terminated, truncated, info
+
+    def _count(self, R: np.ndarray, dummy: np.ndarray) -> None:
+        if dummy.any():
+            self._begin_episodes(dummy)
+            rows = ~dummy
+            self.T += int(rows.sum())
+            self.t, self.G = self.t + rows, self.G + np.where(rows, R, 0.0)
+            self._written = self._written & dummy
+        else:
+            self.T += self.num_envs
+            self.t, self.G = self.t + 1, self.G + R
+            self._written = np.zeros(self.num_envs, bool)
+        if self._some_paused:  # and not begun anew
+            self._started = np.where(np.isnan(self._started), time.perf_counter(), self._started)
+            self._some_paused = False
+
+    def _end_episodes(self, last: np.ndarray) -> None:
         self._pause(last)
         for G in self.G[last]:
             self._average(float(G))
@@ -133,6 +146,7 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
         shape = (self.num_envs,)
         self.t, self.G = np.zeros(shape, np.int64), np.zeros(shape)
         self._elapsed, self._started = np.zeros(shape), np.full(shape, np.nan)
+        self._some_paused = True
         self._written = np.ones(shape, bool)  # there is nothing to write
         self._begun()
 
@@ -145,12 +159,14 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
         self.t, self.G = np.where(rows, 0, self.t), np.where(rows, 0.0, self.G)
         self._elapsed = np.where(rows, 0.0, self._elapsed)
         self._started = np.where(rows, time.perf_counter(), self._started)
+        self._some_paused = bool(np.isnan(self._started).any())
         self._written = self._written | rows
         self._begun()
 
     def _pause(self, rows: np.ndarray) -> None:
         self._elapsed = np.where(rows, self._seconds, self._elapsed)
         self._started = np.where(rows, np.nan, self._started)
+        self._some_paused = True
 
     @property
     def _seconds(self) -> np.ndarray:
@@ -159,6 +175,7 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
     @_seconds.setter
     def _seconds(self, value: np.ndarray) -> None:
         self._elapsed, self._started = value, np.full(self.num_envs, np.nan)
+        self._some_paused = True
 
     @property
     def avg_r(self) -> np.ndarray:

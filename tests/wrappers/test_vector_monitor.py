@@ -31,7 +31,8 @@ def test_a_line_for_each_episode(mode, caplog):
             play(envs, 1)
     # Episodes of environment 0 have 2 and 1 steps, of 2 they have 1 and 5; actions 0, 1; 2 and so on. Rewards are the
     # number + 10 episode + 0.5 step + 100 action.
-    lines = [dict(cell.split(": ") for cell in record.message.split(",\t")) for record in caplog.records]
+    messages = [record.message for record in caplog.records if record.name.startswith("TrainMonitor")]
+    lines = [dict(cell.split(": ") for cell in message.split(",\t")) for message in messages]
     shown = [(line["t"], line["G"]) for line in lines]
     first = ("1", f"{2 + 100 * 2:g}")  # environment 2
     second = ("2", "100")  # environment 0: 0.5 + 100, of which three digits are shown
