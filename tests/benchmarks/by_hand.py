@@ -149,7 +149,7 @@ def make_dqn_update(network, optimizer, tau, donate=False):
 
 
 class Ring:
-    """The last transitions, as rows of NumPy arrays. Both columns of the benchmark use it."""
+    """The last transitions, as rows of NumPy arrays."""
 
     def __init__(self, capacity, seed=0):
         self.S, self.S_next = np.zeros((capacity, 4), np.float32), np.zeros((capacity, 4), np.float32)

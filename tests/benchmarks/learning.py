@@ -41,13 +41,16 @@ class Row(NamedTuple):
 
 ROWS = [
     Row("dqn", "cartpole/dqn.py", 50_000, 475),
+    Row("dqn_vector", "cartpole/dqn_vector.py", 50_000, 475),
     Row("c51", "cartpole/c51.py", 50_000, 475),
     Row("qr_dqn", "cartpole/qr_dqn.py", 50_000, 475),
     Row("iqn", "cartpole/iqn.py", 50_000, 475),
     Row("ppo", "cartpole/ppo.py", 100_000, 475),
+    Row("ppo_vector", "cartpole/ppo_vector.py", 100_000, 475),
     Row("a2c", "cartpole/a2c.py", 200_000, 450),
     Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
     Row("sac", "pendulum/sac.py", 15_000, -180),
+    Row("sac_vector", "pendulum/sac_vector.py", 15_000, -180),
     Row("td3", "pendulum/td3.py", 15_000, -180),
     Row("tqc", "pendulum/tqc.py", 15_000, -180),
     Row("ddpg", "pendulum/ddpg.py", 15_000, -180),

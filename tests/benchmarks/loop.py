@@ -23,7 +23,7 @@ from coax.reward_tracing import TransitionBatch
 
 from . import by_hand
 from .sac import sac_step
-from .steps import GAMMA, RATE, cartpole, dqn_step, frozen_lake_step, params_by_hand
+from .steps import GAMMA, RATE, cartpole, dqn_step, eight_or_one, frozen_lake_step, params_by_hand
 from .stochastic import box_policy, discrete_policy, mean_of_bins
 from .timing import as_table, compare, compare_processes, machine
 
@@ -165,16 +165,28 @@ STEPS = (
     ("SAC on Pendulum, all updates one by one", lambda: sac_step(fused=False), None),
     ("the same with coax.jit", lambda: sac_step(fused=True), 1.3),
 )
+# Both sides are coax: the first column has eight environments at once.
+EIGHT = (
+    ("DQN, 8 environments, an update for 8 steps; one, an update for each", lambda: eight_or_one(1), 0.333),
+    ("the same; one, an update for 8 steps", lambda: eight_or_one(8), None),
+)
 START = ("tests.benchmarks.start_coax", "tests.benchmarks.start_by_hand")
 
 
 def measure(quick, only):
     repeats, calls = (15, 50) if quick else (80, 50)
-    kinds = ((ANSWERS, repeats * calls, 1), (STEPS, repeats, calls))
-    rows = [compare(row[0], row[1](), row[2], *turns) for table, *turns in kinds for row in table if only in row[0]]
-    if only not in "start":
-        return rows, []
-    return rows, compare_processes(START, {"first update": 1.5}, 3 if quick else 9)
+
+    def rows(table, *turns):
+        return [compare(row[0], row[1](), row[2], *turns) for row in table if only in row[0]]
+
+    found = [*rows(ANSWERS, repeats * calls, 1), *rows(STEPS, repeats, calls)]
+    eight = rows(EIGHT, repeats, 10)
+    start = compare_processes(START, {"first update": 1.5}, 3 if quick else 9) if only in "start" else []
+    return (
+        ("Microseconds a call", found, {}),
+        ("Microseconds for 8 steps of environments", eight, {"columns": ("eight", "one")}),
+        ("Milliseconds from the start of the interpreter, without a compilation cache", start, {}),
+    )
 
 
 def main():
@@ -185,15 +197,8 @@ def main():
         "--only", default="", metavar="TEXT", help="only the calls whose names contain this, or 'start'"
     )
     given = parser.parse_args()
-    calls, start = measure(given.quick, given.only)
-    report = "\n\n".join(
-        f"{title}:\n\n{as_table(rows)}"
-        for title, rows in (
-            ("Microseconds a call", calls),
-            ("Milliseconds from the start of the interpreter, without a compilation cache", start),
-        )
-        if rows
-    )
+    tables = measure(given.quick, given.only)
+    report = "\n\n".join(f"{title}:\n\n{as_table(rows, **kwargs)}" for title, rows, kwargs in tables if rows)
     names = ("jax", "jaxlib", "dm-haiku", "optax", "gymnasium", "numpy")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     report += f"\n\n{machine()}; Python {sys.version.split()[0]}, coax {coax.__version__}, {versions}."

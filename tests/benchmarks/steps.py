@@ -10,6 +10,8 @@ import numpy as np
 import optax
 
 import coax
+import coax.envs
+import coax.experience_replay
 import coax.reward_tracing
 import coax.td_learning
 import coax.wrappers
@@ -81,35 +83,71 @@ def dqn_step(fused=False, donate=False):
     return coax_dqn_step(fused), dqn_step_by_hand(donate)
 
 
-def coax_dqn_step(fused):
-    env = coax.wrappers.TrainMonitor(cartpole(), level=logging.WARNING)
+def dqn_parts(env, fused, num_envs=None):
+    """Policy, tracer, buffer, and what learns from a batch."""
     q = coax.Q(by_hand.mlp, env, random_seed=1)
     q_targ, pi = q.copy(), coax.EpsilonGreedy(q, epsilon=0.1)
     qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(RATE))
-    tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
+    tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA, num_envs=num_envs)
     buffer = coax.experience_replay.SimpleReplayBuffer(capacity=10_000, random_seed=1)
-    s, _ = env.reset(seed=1)
 
     def learn(batch):
         metrics = qlearning.update(batch)
         q_targ.soft_update(q, tau=TAU)
         return metrics
 
-    if fused:
-        learn = coax.jit(learn, over=(qlearning, q_targ))
+    return pi, tracer, buffer, coax.jit(learn, over=(qlearning, q_targ)) if fused else learn
+
+
+def coax_dqn_step(fused, update_every=1):
+    env = coax.wrappers.TrainMonitor(cartpole(), level=logging.WARNING)
+    pi, tracer, buffer, learn = dqn_parts(env, fused)
+    s, _ = env.reset(seed=1)
+    t = 0
 
     def step():
-        nonlocal s
+        nonlocal s, t
+        t += 1
         a = pi(s)
         s_next, r, terminated, truncated, _ = env.step(a)
         tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
         while tracer:
             buffer.add(tracer.pop())
-        if len(buffer) >= BATCH_SIZE:
+        if len(buffer) >= BATCH_SIZE and t % update_every == 0:
             env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
         s = env.reset()[0] if terminated or truncated else s_next
 
     return step
+
+
+def vector_dqn_step():
+    """One step of each of eight environments, and one update."""
+    env = gymnasium.make_vec("CartPole-v1", num_envs=8, vectorization_mode="sync")
+    env = coax.wrappers.TrainMonitor(env, level=logging.WARNING)
+    pi, tracer, buffer, learn = dqn_parts(env, fused=True, num_envs=8)
+    env.reset(seed=1)
+
+    def step():
+        A = pi(env.observation)
+        S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, A)
+        tracer.add(S, A, R, terminated, truncated=truncated, s_next=S_next, mask=mask)
+        if tracer:
+            buffer.add(tracer.flush())
+        if len(buffer) >= BATCH_SIZE:
+            env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
+
+    return step
+
+
+def eight_or_one(update_every):
+    """Eight steps: of eight environments, and of one after the other."""
+    one = coax_dqn_step(fused=True, update_every=update_every)
+
+    def steps():
+        for _ in range(8):
+            one()
+
+    return vector_dqn_step(), steps
 
 
 def dqn_step_by_hand(donate):

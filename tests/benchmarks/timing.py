@@ -87,11 +87,11 @@ def _reached(module):
     return {what: 1e3 * (float(when) - start) for what, when in lines}
 
 
-def as_table(rows):
+def as_table(rows, columns=("coax", "by hand")):
     """Plain text that is also a table of reStructuredText."""
-    cells = [("", "coax", "by hand", "ratio", "budget")]
+    cells = [("", *columns, "ratio", "budget")]
     for row in rows:
-        budget = "" if row.budget is None else f"{row.budget:.1f}"
+        budget = "" if row.budget is None else f"{row.budget:.3g}"
         cells.append((row.name, f"{row.coax:.1f}", f"{row.by_hand:.1f}", f"{row.ratio:.2f}", budget))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = "  ".join("=" * width for width in widths)
