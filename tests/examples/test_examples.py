@@ -35,8 +35,9 @@ def test_is_short(path):
 @pytest.mark.gate
 @pytest.mark.parametrize("path", EXAMPLES, ids=NAMES)
 def test_runs_for_300_steps(path):
-    if path.parent.name == "lunar_lander":
-        pytest.importorskip("Box2D")  # the extra box2d
+    needs = {"lunar_lander": "Box2D", "atari": "ale_py"}.get(path.parent.name)  # the extras box2d and atari
+    if needs:
+        pytest.importorskip(needs)
     ran = run(path, COAX_STEPS="300")
     assert ran.returncode == 0, ran.stderr
     if path.parent.name == "frozen_lake":
