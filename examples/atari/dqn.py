@@ -14,7 +14,7 @@ import coax
 # --- settings
 STEPS = int(os.environ.get("COAX_STEPS", 1_000_000))  # of four frames each
 SEED = int(os.environ.get("SEED", 13))
-CAPACITY = 200_000  # transitions of about 7 kB each: frames of a stack are stored once
+CAPACITY = min(200_000, STEPS // 2)  # transitions of about 7 kB each: frames of a stack are stored once
 N, GAMMA = 3, 0.99
 BATCH_SIZE = 32
 LEARNING_STARTS = max(BATCH_SIZE, min(10_000, STEPS // 10))

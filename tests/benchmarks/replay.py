@@ -23,7 +23,7 @@ import numpy as np
 from coax.experience_replay import PrioritizedReplayBuffer, SimpleReplayBuffer
 from coax.reward_tracing import NStep, TransitionBatch
 
-from .timing import machine
+from .timing import machine, plain_table
 
 PAGE = Path(__file__).parents[2] / "doc" / "benchmarks_replay.rst"
 MARK = ".. the tables are written by the command above\n"
@@ -331,15 +331,8 @@ def pictures():
 
 
 def table(head, lines, digits=1):
-    """Plain text that is also a table of reStructuredText."""
-    cells = [head, *((line[0], *(f"{x:,.{digits}f}" for x in line[1:])) for line in lines)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = "  ".join("=" * width for width in widths)
-    rows = [
-        "  ".join([row[0].ljust(widths[0]), *(x.rjust(width) for x, width in zip(row[1:], widths[1:], strict=True))])
-        for row in cells
-    ]
-    return "\n".join([rule, rows[0].rstrip(), rule, *(row.rstrip() for row in rows[1:]), rule])
+    """A table of names and numbers."""
+    return plain_table([head, *((line[0], *(f"{x:,.{digits}f}" for x in line[1:])) for line in lines)])
 
 
 def main():

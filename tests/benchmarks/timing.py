@@ -93,6 +93,11 @@ def as_table(rows, columns=("coax", "by hand")):
     for row in rows:
         budget = "" if row.budget is None else f"{row.budget:.3g}"
         cells.append((row.name, f"{row.coax:.1f}", f"{row.by_hand:.1f}", f"{row.ratio:.2f}", budget))
+    return plain_table(cells)
+
+
+def plain_table(cells):
+    """The same of any rows of texts, the first of which is the head; all columns but the first are numbers."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = "  ".join("=" * width for width in widths)
     lines = []
@@ -100,8 +105,8 @@ def as_table(rows, columns=("coax", "by hand")):
         name_width, *number_widths = widths
         aligned = (text.rjust(width) for text, width in zip(numbers, number_widths, strict=True))
         lines.append("  ".join([name.ljust(name_width), *aligned]).rstrip())
-    # an empty first cell of a header would make the row a continuation
-    lines[0] = "\\" + lines[0][1:]
+    if not cells[0][0]:  # an empty first cell of a header would make the row a continuation
+        lines[0] = "\\" + lines[0][1:]
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 
 
