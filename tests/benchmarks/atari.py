@@ -31,8 +31,9 @@ def play():
     env = {**os.environ, "COAX_STEPS": str(steps), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / "atari" / "dqn.py")]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        before, asked = (time.perf_counter(), 0), 0
+        before, asked, last = (time.perf_counter(), 0), 0, ""
         for text in process.stderr:
+            last = text
             found = re.search(r"T: ([\d,]+)", text)
             taken = int(found[1].replace(",", "")) if found else 0
             if taken < asked:
@@ -41,10 +42,10 @@ def play():
             if taken > before[1]:
                 rate = SKIP * (now[1] - before[1]) / (now[0] - before[0])
                 full = "full" if taken > steps // 2 else ""
-                yield f"{SKIP * T:,}", f"{rate:.0f}", f"{resident(process.pid):.0f}", full
+                yield f"{SKIP * taken:,}", f"{rate:.0f}", f"{resident(process.pid):.0f}", full
                 before, asked = now, taken + steps // 10
     if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}. Fix: pip install -e '.[atari]'")
+        raise SystemExit(f"{' '.join(command)} failed: {last.strip()}. Fix: pip install -e '.[atari]'")
 
 
 def resident(pid):
