@@ -10,7 +10,7 @@ import jax
 
 from .._stateful import is_tracing
 from ..proba_dists import ProbaDist, check_mask
-from ..utils import get_env_attr
+from ..utils import get_env_attr, single_space
 from ._preprocessing import Prepared
 
 __all__ = ("ActionMask", "find_mask")
@@ -108,8 +108,11 @@ class ActionMask:
 
 def find_mask(env: Any) -> ActionMask | None:
     """What an environment says about its mask, if anything."""
-    found = get_env_attr(env, "action_mask", None)
-    return found if isinstance(found, ActionMask) else None  # other attributes of this name mean something else
+    for owner in (env, single_space(env, "observation_space")):  # a vector environment has the spaces of single ones
+        found = get_env_attr(owner, "action_mask", None)
+        if isinstance(found, ActionMask):  # other attributes of this name mean something else
+            return found
+    return None
 
 
 def _kind(S: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ class ActionMasking(gymnasium.Wrapper):
     Parameters
     ----------
     env : gymnasium.Env
-        The environment. Wrappers that change observations go inside of this one.
+        The environment. Wrappers that change observations go inside of this one. Vector environments are made of
+        environments in this wrapper.
     info : key, optional
         The mask is ``info[key]`` of ``reset`` and ``step``. It becomes a part of the observation, so that it goes
         wherever the observation goes: observations are then ``{'observation': ..., 'action_mask': i8[A]}``.
@@ -34,7 +36,7 @@ class ActionMasking(gymnasium.Wrapper):
     ------
     TypeError
         If not exactly one of `info` and `observation` is given, or with `info` the actions are not Discrete,
-        MultiDiscrete or MultiBinary.
+        MultiDiscrete or MultiBinary; or if `env` is no single environment.
     ValueError
         From ``reset`` and ``step``, if there is no mask in the info, or one that does not fit. After a step that
         terminated an episode there need not be one.
@@ -63,6 +65,11 @@ class ActionMasking(gymnasium.Wrapper):
                 f"ActionMasking: expected one of info and observation, got info={info!r}, observation={observation!r}. "
                 "Fix: say where the mask lies, e.g. info='action_mask'."
             )
+        if not isinstance(env, gymnasium.Env):
+            raise TypeError(
+                f"env: expected a single gymnasium.Env, got {type(env).__name__}. "
+                "Fix: wrap the single environments, before they are put into a vector environment."
+            )
         super().__init__(env)
         self._key = info
         self._action_mask = ActionMask("action_mask" if observation is None else observation)
@@ -70,6 +77,10 @@ class ActionMasking(gymnasium.Wrapper):
             self._n = _count(env.action_space)
             parts = {"observation": env.observation_space, "action_mask": spaces.MultiBinary(self._n)}
             self.observation_space = spaces.Dict(parts)
+        else:
+            self.observation_space = copy.copy(env.observation_space)
+        # A vector environment has no such attribute, but the very spaces of the environments that it is made of.
+        self.observation_space.action_mask = self._action_mask  # type: ignore
 
     @property
     def action_mask(self) -> ActionMask:

@@ -138,3 +138,34 @@ def test_errors():
             ActionMasking(Corridor(mask=np.array(mask)), info="legal").reset()
     with pytest.raises(ValueError, match=r"to have 2 entries.*got 3\. Fix:"):
         ActionMasking(Corridor(mask=np.ones(3)), info="legal").reset()
+
+
+@pytest.mark.parametrize("mode", list(gymnasium.vector.AutoresetMode))
+@pytest.mark.parametrize("where", ["info", "observation"])
+def test_several_environments(mode, where):
+    def make():
+        env = ActionMasking(Corridor(), info="legal")
+        return env if where == "info" else ActionMasking(env, observation="action_mask")
+
+    envs = coax.wrappers.TrainMonitor(gymnasium.vector.SyncVectorEnv([make] * 3, autoreset_mode=mode))
+    envs.reset(seed=1)
+
+    def func(S, is_training):
+        return hk.Linear(2)(S["observation"])
+
+    q = coax.Q(func, envs, random_seed=1)
+    policies = [coax.EpsilonGreedy(q, epsilon=1.0), coax.RandomPolicy(envs, random_seed=1)]
+    tracer = coax.reward_tracing.NStep(1, 0.9, num_envs=3)
+    qlearning = coax.td_learning.QLearning(q)
+    for i in range(60):  # the environment itself objects to a forbidden action
+        S, S_next, R, terminated, truncated, mask = coax.envs.transition(envs, A := policies[i % 2](envs.observation))
+        tracer.add(S, A, R, terminated, truncated=truncated, s_next=S_next, mask=mask)
+        if tracer:
+            batch = tracer.flush()
+            assert np.isfinite(qlearning.update(batch)["QLearning/loss"])
+    assert envs.ep > 3
+
+
+def test_a_vector_environment():
+    with pytest.raises(TypeError, match=r"expected a single gymnasium\.Env, got SyncVectorEnv\. Fix: wrap the single"):
+        ActionMasking(gymnasium.vector.SyncVectorEnv([Corridor]), info="legal")
