@@ -17,7 +17,7 @@ NUM_ENVS = 8
 GAMMA = 0.99
 BATCH_SIZE = 128
 LEARNING_STARTS = max(BATCH_SIZE, STEPS // 50)
-UPDATES = 4  # for each step of the eight
+UPDATES = 8  # for each step of the eight
 SYNC_EVERY = 32
 
 # --- environment: a reward of 1 for each step that the pole stays up, at most 500 of them
