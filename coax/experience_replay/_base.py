@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import functools
 import operator
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
@@ -103,8 +104,33 @@ class BaseReplayBuffer(HostStateful):
                 )
             yield self._read(np.array([i]))
 
-    def _add(self, transition_batch: Any) -> np.ndarray:
-        """Store transitions, or raise and store none; their running numbers i64[B]."""
+    def _add(self, transition_batch: Any, priorities: np.ndarray | None = None) -> None:
+        """Store transitions; after an error as many of the first ones as were stored by then, mostly none."""
+        self._check_batch(transition_batch)
+        transitions = self._transitions or Transitions(self._capacity, transition_batch, self._frame_axis)
+        leaves = transitions.kind.leaves_of(transition_batch)
+        end = self._count + len(leaves[0])
+        first = max(self._count, end - self._capacity)  # those before would be overwritten by the rest at once
+        while first < end:
+            last = min(first + transitions.at_once, end)
+            rows = slice(len(leaves[0]) - (end - first), len(leaves[0]) - (end - last))
+            keep = functools.partial(self._keep_rows, transitions, np.arange(first, last), priorities, rows)
+            transitions.write(first % self._capacity, [x[rows] for x in leaves], keep)
+            first = last
+
+    def _keep_rows(self, transitions: Transitions, numbers: np.ndarray, priorities: Any, rows: slice) -> None:
+        """Count rows that were written, with these running numbers. May run twice."""
+        self._transitions, self._count = transitions, int(numbers[-1]) + 1
+
+    @staticmethod
+    def _check_batch(transition_batch: Any) -> None:
+        """Whether it is a batch at all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If not.
+        """
         if not isinstance(transition_batch, TransitionBatch):
             raise TypeError(
                 f"transition_batch: expected a TransitionBatch, got {type(transition_batch).__name__}. "
@@ -115,12 +141,6 @@ class BaseReplayBuffer(HostStateful):
                 f"transition_batch.Rn: expected shape [B], got {list(np.shape(transition_batch.Rn))}. "
                 "Fix: pass what a tracer's pop() or flush() returned."
             )
-        transitions = self._transitions or Transitions(self._capacity, transition_batch, self._frame_axis)
-        leaves = transitions.kind.leaves_of(transition_batch)
-        transitions.write(self._count % self._capacity, leaves)
-        self._transitions = transitions
-        first, self._count = self._count, self._count + len(leaves[0])
-        return np.arange(first, self._count)
 
     def _read(self, numbers: np.ndarray) -> TransitionBatch:
         """The transitions with the given running numbers i64[B]."""

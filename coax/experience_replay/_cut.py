@@ -66,7 +66,8 @@ def cut_of(S: Any, frame_axis: int | None) -> Cut:
     """
     if frame_axis is not None:
         return _cut_along(S, frame_axis)
-    kinds = [(jax.tree.structure(x), _kinds(x)) for x in S] if isinstance(S, tuple) else []
+    # A tuple with names is an observation with parts, even if these look alike.
+    kinds = [(jax.tree.structure(x), _kinds(x)) for x in S] if type(S) is tuple else []
     if len(kinds) < 2 or any(kind != kinds[0] for kind in kinds):
         return Cut(jax.tree.structure(S), None, None)
     return Cut(kinds[0][0], len(kinds), None)

@@ -54,6 +54,15 @@ class Growing:
         return out
 
     @property
+    def size(self) -> int:
+        """How many rows there are."""
+        return self._starts[-1]
+
+    def repair(self) -> None:
+        """Go on after an interrupt."""
+        self._starts = [0, *itertools.accumulate(map(len, self._parts))]
+
+    @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self._parts)
 
@@ -139,6 +148,17 @@ class Observations:
                 store[i] = x[i]
         self._use(slots.ravel().tolist())
 
+    def repair(self, slots: np.ndarray) -> None:
+        """Go on after an interrupt, from what is certain: which slots i32[...] are referred to; -1 is none."""
+        for store in self._stores:
+            store.repair()
+        self._size = min(store.size for store in self._stores)
+        uses = np.bincount(slots[slots >= 0], minlength=self._size).astype(np.uint16)
+        self._uses = array("H", uses.tobytes())
+        self._free = array("i", np.flatnonzero(uses == 0)[::-1].astype(np.int32).tobytes())
+        self._unused = self._size
+        self._slots, self._bytes = {}, {}
+
     def _known(self, key: bytes) -> int | None:
         slot = self._slots.get(key)
         return None if slot is None or self._uses[slot] >= _MOST_USES else slot
@@ -182,7 +202,7 @@ class Observations:
         for store in self._stores:
             store.grow(more)
         self._uses.frombytes(bytes(self._uses.itemsize * more))
-        self._size, self._step = self._size + more, 2 * self._step
+        self._size, self._step = len(self._uses), 2 * self._step
 
 
 def _bytes_of(leaves: Sequence[np.ndarray]) -> list[bytes]:

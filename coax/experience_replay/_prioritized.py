@@ -10,8 +10,11 @@ import numpy as np
 from ..reward_tracing import TransitionBatch
 from ..utils import SumTree
 from ._base import BaseReplayBuffer, as_size
+from ._transitions import Transitions
 
 __all__ = ("PrioritizedReplayBuffer",)
+
+_LARGEST = np.finfo(np.float64).max / 4
 
 
 class PrioritizedReplayBuffer(BaseReplayBuffer):
@@ -93,7 +96,7 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
         new = _as_number("alpha", new, positive=True)
         with np.errstate(over="ignore"):
             priorities = np.append(self._tree.values, self._highest) ** (new / self._alpha)
-        _check_finite("alpha", priorities)
+        self._check_finite("alpha", priorities)
         self._tree.set_values(None, priorities[:-1])
         self._alpha, self._highest = new, float(priorities[-1])
 
@@ -139,14 +142,13 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
         TypeError
             If it is not a :class:`TransitionBatch`, or has other fields or dtypes than those stored.
         ValueError
-            If the shape of a field is another one, or there are not as many advantages as transitions, or these are
-            not finite. After an error all is as before.
+            If the shape of a field is another one, or there are not as many advantages as transitions, or the sum of
+            the priorities would not be finite. After these errors all is as before.
         """
         self._on_host("add")
-        count = len(transition_batch.Rn) if isinstance(transition_batch, TransitionBatch) else 0
-        new = np.full(count, self._highest) if Adv is None else self._priorities(Adv, count)
-        numbers = self._add(transition_batch)[-self._capacity :]
-        self._set(numbers, new[-self._capacity :])
+        self._check_batch(transition_batch)
+        count = len(transition_batch.Rn)
+        self._add(transition_batch, np.full(count, self._highest) if Adv is None else self._priorities(Adv, count))
 
     def update(self, idx: Any, Adv: Any) -> None:
         """Give transitions new priorities.
@@ -164,10 +166,13 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
         TypeError
             If `idx` does not hold integers.
         ValueError
-            If there are not as many advantages as ids, or these are not finite. Then no priority is changed.
+            If there are not as many advantages as ids, or the sum of the priorities would not be finite. Then no
+            priority is changed.
         """
         self._on_host("update")
         numbers = np.asarray(idx)
+        if not numbers.size:
+            numbers = numbers.astype(np.int64)
         if numbers.dtype.kind not in "iu":
             raise TypeError(f"idx: expected integers, got {numbers.dtype}. Fix: pass the idx of a batch.")
         if numbers.ndim != 1:
@@ -213,8 +218,9 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
             )
         places = self._tree.inverse_cdf((np.arange(size) + self._generator.random(size)) / size)
         batch = self._read(self._count - 1 - (self._count - 1 - places) % self._capacity)
-        bias = (len(self) / total * self._tree.values[places]) ** -self._beta
-        batch.W = batch.W * (bias / bias.max()).astype(np.float32)
+        # N and the sum of all are in each of these weights, and so in the largest, which belongs to the rarest.
+        drawn = self._tree.values[places]
+        batch.W = batch.W * ((drawn / drawn.min()) ** -self._beta).astype(np.float32)
         return batch
 
     def clear(self) -> None:
@@ -224,19 +230,35 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
 
     def _priorities(self, Adv: Any, count: int) -> np.ndarray:
         """The priorities f64[B] that come from advantages."""
-        given = np.asarray(Adv, np.float64)
         fix = "Fix: pass one number for each transition, e.g. updater.td_error(transition_batch)."
+        if np.iscomplexobj(Adv):
+            raise TypeError(f"Adv: expected real numbers, got complex ones. {fix}")
+        given = np.asarray(Adv, np.float64)
         if given.shape != (count,):
             raise ValueError(f"Adv: expected shape [{count}], got {list(given.shape)}. {fix}")
         with np.errstate(over="ignore"):
             new = (np.abs(given) + self._epsilon) ** self._alpha
-        _check_finite("Adv", new)
+        self._check_finite("Adv", new)
         return new
+
+    def _keep_rows(self, transitions: Transitions, numbers: np.ndarray, priorities: Any, rows: slice) -> None:
+        self._set(numbers, priorities[rows])
+        super()._keep_rows(transitions, numbers, priorities, rows)
 
     def _set(self, numbers: np.ndarray, priorities: np.ndarray) -> None:
         if len(numbers):
             self._tree.set_values(numbers % self._capacity, priorities)
             self._highest = max(self._highest, float(priorities.max()))
+
+    def _check_finite(self, name: str, priorities: np.ndarray) -> None:
+        """Whether the priorities, and the sum of as many as there is room for, are finite."""
+        finite = priorities <= _LARGEST / self._capacity
+        if not finite.all():
+            i = int(np.argmin(finite))
+            raise ValueError(
+                f"{name}: expected finite priorities, got {priorities[i]} at position {i}. "
+                "Fix: look for infinite, NaN or huge TD errors; nothing was changed."
+            )
 
     # --- the state protocol
 
@@ -288,13 +310,3 @@ def _as_number(name: str, x: Any, *, positive: bool = False) -> float:
             f"{name}: expected a {'positive number' if positive else 'number of at least 0'}, got {x!r}. {fix}"
         )
     return float(x)
-
-
-def _check_finite(name: str, priorities: np.ndarray) -> None:
-    finite = np.isfinite(priorities)
-    if not finite.all():
-        i = int(np.argmin(finite))
-        raise ValueError(
-            f"{name}: expected finite priorities, got {priorities[i]} at position {i}. "
-            "Fix: look for infinite or NaN TD errors; nothing was changed."
-        )

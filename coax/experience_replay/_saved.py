@@ -12,7 +12,7 @@ from ._transitions import NUMBERS, STORED, Transitions, describe
 __all__ = ("checked",)
 
 _FIX = "Fix: give the state of a buffer of the same kind and capacity, for the same transitions."
-_SAVED = sorted((*STORED, "observations"))
+_SAVED = sorted((*STORED, "observations", "frame_axis"))
 
 
 def checked(buffer: Any, new: Any, transitions: Transitions | None) -> dict[str, Any]:
@@ -87,6 +87,9 @@ def _wrong_slots(saved: dict[str, Any], frame_axis: int | None) -> str | None:
         return f"['transitions']['S']: expected int32[N] or int32[N, K], got {_kind(like)}"
     if frame_axis is not None and (like.ndim == 1 or len(jax.tree.leaves(saved["observations"])) > 1):
         return f"['transitions']['S']: expected stacks of frames along the axis {frame_axis}, got whole observations"
+    axis = -1 if frame_axis is None else frame_axis % jax.tree.leaves(saved["observations"])[0].ndim
+    if _kind(saved["frame_axis"]) != "int32[]" or saved["frame_axis"] != axis:
+        return f"['transitions']['frame_axis']: expected {axis}, got {saved['frame_axis']} (-1 is none)"
     for name in ("S", "S_next"):
         at = saved[name]
         if at is None:

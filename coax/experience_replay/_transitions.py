@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -57,6 +57,11 @@ class Kind(NamedTuple):
         kind = cls(
             tree, names, tuple((x.dtype, x.shape[1:]) for x in rows), [(x.dtype, (1, *x.shape[1:])) for x in rows]
         )
+        if fields[-2] is None or not _structure(fields[-2]).num_leaves:
+            raise TypeError(
+                f"transition_batch.S: expected arrays, got {fields[-2]!r}. "
+                "Fix: pass what a tracer's pop() or flush() returned."
+            )
         kind._check_next(fields)
         return kind, rows
 
@@ -148,6 +153,7 @@ class Transitions:
         self._others = [np.empty((capacity, *x.shape[1:]), x.dtype) for x in leaves[slice(*self._sizes[:2])]]
         self._columns = [*self._numbers.T, *self._others]
         self._slots = np.full((capacity, len(pieces)), -1, np.int32)
+        self._touched = False
         self._observations = Observations(capacity, pieces[0])
 
     @property
@@ -156,30 +162,51 @@ class Transitions:
         arrays = (self._numbers, self._slots, *self._others)
         return sum(x.nbytes for x in arrays) + self._observations.nbytes
 
-    def write(self, start: int, leaves: list[np.ndarray]) -> None:
+    @property
+    def at_once(self) -> int:
+        """How many rows may be written in one call."""
+        return max(AT_ONCE // self._slots.shape[1], 1)
+
+    def write(self, start: int, leaves: list[np.ndarray], keep: Callable[[], None]) -> None:
         """Put rows into the places `start`, `start` + 1, ..., the first of which follows the last.
 
-        `leaves` are what :meth:`Kind.leaves_of` returned. If there is no memory, nothing is written of the rows that
-        there is none for.
-        """
-        count, capacity = len(leaves[0]), len(self._slots)
-        most = max(AT_ONCE // self._slots.shape[1], 1)
-        first = max(0, count - capacity)  # those before would be overwritten by the rest at once
-        while first < count:
-            last = min(first + most, count)
-            part = leaves if last - first == count else [x[first:last] for x in leaves]
-            self._write((start + first) % capacity, last - first, part)
-            first = last
+        Parameters
+        ----------
+        start : int
+        leaves : list of arrays [B, ...]
+            What :meth:`Kind.leaves_of` returned; as many rows as there may be at once, and as there is room for.
+        keep : callable
+            Is called when they are written. May run twice.
 
-    def _write(self, start: int, count: int, leaves: list[np.ndarray]) -> None:
-        pieces = self._pieces(leaves)
+        Notes
+        -----
+        An interrupt may come at any point. Before the first row is touched nothing is written. Later all is written
+        before it goes on its way.
+        """
+        self._touched = False
+        try:
+            self._write(start, leaves)
+            keep()
+        except BaseException:
+            self._observations.repair(self._slots)
+            if self._touched:
+                self._write(start, leaves)
+                keep()
+            raise
+
+    def _write(self, start: int, leaves: list[np.ndarray]) -> None:
+        pieces, count = self._pieces(leaves), len(leaves[0])
         if count == 1:
-            self._slots[start] = self._observations.add(pieces, self._slots[start])[0]
+            slots = self._observations.add(pieces, self._slots[start])[0]
+            self._touched = True
+            self._slots[start] = slots
             for store, x in zip(self._columns, leaves, strict=False):
                 store[start] = x[0]
             return
         places = np.arange(start, start + count) % len(self._slots)
-        self._slots[places] = self._observations.add(pieces, self._slots[places])
+        slots = self._observations.add(pieces, self._slots[places])
+        self._touched = True
+        self._slots[places] = slots
         for store, x in zip(self._columns, leaves, strict=False):
             store[places] = x
 
@@ -224,7 +251,8 @@ class Transitions:
         S, S_next = self._both(rank[number.reshape(slots.shape)], np.ascontiguousarray)
         pieces = self.cut.tree.unflatten(self._observations.take(some[order]))
         fields = dict(zip(STORED[:-2], self._fields(places), strict=True))
-        return {**fields, "S": S, "S_next": S_next, "observations": pieces}
+        axis = np.array(-1 if self.cut.axis is None else self.cut.axis, np.int32)
+        return {**fields, "S": S, "S_next": S_next, "observations": pieces, "frame_axis": axis}
 
     @classmethod
     def restored(cls, capacity: int, frame_axis: int | None, places: np.ndarray, saved: dict[str, Any]) -> Self:
