@@ -46,7 +46,7 @@ def test_the_same_steps(name):
         updates, got = packing.update(grads, got, params)
         assert_same(updates, wanted)
         assert_same(packing.unpacked(got, params), want)
-        assert_same(packing.packed(want), got)
+        assert_same(packing.packed(want, params), got)
         params = optax.apply_updates(params, updates)
 
 
@@ -85,6 +85,27 @@ def test_an_updater_shows_it_as_the_optimizer_has_it(updater):
     assert_same(updater.optimizer_state, new)
     np.testing.assert_array_equal(updater.state["optimizer_state"]["float32"], [0] * 23 + [2] * 23)
     assert updater.optimizer is OPTIMIZERS["adam"]
+
+
+def test_a_state_with_plain_numbers(updater):
+    class Counting:
+        """The steps have the sizes 0.1, 0.2, 0.3, ..."""
+
+        def init(self, params):
+            return {"n": 0, "m": jax.tree.map(jnp.zeros_like, params)}
+
+        def update(self, grads, state, params=None):
+            n = state["n"] + 1
+            return jax.tree.map(lambda g: -0.1 * n * jnp.sign(g), grads), {"n": n, "m": state["m"]}
+
+    updater = coax.td_learning.QLearning(updater.q, optimizer=Counting())
+    assert set(updater.state["optimizer_state"]) == {"int32", "float32"}
+    before = updater.q.params
+    grads = jax.tree.map(jnp.ones_like, before)
+    for _ in range(3):
+        updater.apply_grads(grads, updater.q.function_state)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y - 0.6, rtol=1e-5, atol=1e-6), updater.q.params, before)
+    assert int(updater.optimizer_state["n"]) == 3
 
 
 def test_another_kind_of_optimizer_of_the_same_size_is_refused(updater):

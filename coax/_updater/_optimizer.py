@@ -45,9 +45,10 @@ class OptimizerState(Entry):
         return packed if obj is None else obj._optimizer.unpacked(packed, obj._main._peek()["params"])
 
     def __set__(self, obj: Any, new: Any) -> None:
-        like = jax.eval_shape(obj._optimizer.inner.init, obj._main._peek()["params"])
+        params = obj._main._peek()["params"]
+        like = jax.eval_shape(obj._optimizer.inner.init, params)
         fitting = check_like(name_of(obj), {self._name: like}, {self._name: new})
-        super().__set__(obj, obj._optimizer.packed(fitting[self._name]))
+        super().__set__(obj, obj._optimizer.packed(fitting[self._name], params))
 
 
 def as_optimizer(optimizer: Any, owner: str) -> optax.GradientTransformation:

@@ -44,15 +44,14 @@ class Packing(NamedTuple):
         """The state as the optimizer has it."""
         return _unpack(state, jax.eval_shape(self.inner.init, params))
 
-    def packed(self, state: Any) -> Any:
+    def packed(self, state: Any, params: Any) -> Any:
         """The other way round."""
-        return _pack(state, state)
+        return _pack(state, jax.eval_shape(self.inner.init, params))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _initial(init: Callable[[Any], Any], params: Any) -> Any:
-    state = init(params)
-    return _pack(state, state)
+    return _pack(init(params), jax.eval_shape(init, params))
 
 
 def _pack(state: Any, like: Any) -> Any:

@@ -9,6 +9,7 @@ import functools
 from typing import Any, NamedTuple
 
 import gymnasium
+import jax
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
@@ -70,7 +71,8 @@ def transition(env: Any, A: Any) -> Transition:
     TypeError
         If `env` is no environment, or does not remember its last observation.
     ValueError
-        If vector environments write over their last observations, or do not say what they do at the end of an episode.
+        If a wrapper around the one that remembers changes observations; or if vector environments write over their last
+        observations, or do not say what they do at the end of an episode.
     gymnasium.error.ResetNeeded
         If `env` was never reset.
 
@@ -97,8 +99,10 @@ def transition(env: Any, A: Any) -> Transition:
 
 @transition.register(gymnasium.Env)
 def _single(env: gymnasium.Env, A: Any) -> Transition:
-    S = _observation(env)
+    memory = _memory(env)
+    S = memory.observation
     S_next, R, terminated, truncated, _ = env.step(A)
+    _check_remembered(env, memory, S_next)
     if terminated or truncated:
         env.reset()
     return Transition(S, S_next, float(R), bool(terminated), bool(truncated), True)
@@ -109,7 +113,8 @@ def _vector(env: gymnasium.vector.VectorEnv, A: Any) -> Transition:
     memory = _memory(env)
     S, over, mode = memory.observation, memory.over, memory.autoreset_mode
     S_next, R, terminated, truncated, info = env.step(A)
-    if S_next is S:
+    _check_remembered(env, memory, S_next)
+    if any(map(_are_one, jax.tree.leaves(S), jax.tree.leaves(S_next))):
         raise ValueError(
             f"transition: expected new observations from {env}, got the last ones written over. "
             "Fix: make it with copy=True."
@@ -141,20 +146,33 @@ def _with_final(env: gymnasium.vector.VectorEnv, S: Any, info: dict[str, Any], e
 
 
 def _memory(env: Any) -> Any:
-    """The wrapper that remembers the last observations of vector environments."""
-    wrapper = env
-    while not hasattr(wrapper, "over"):
+    """The wrapper that remembers the last observation."""
+    wrapper, names = env, ("observation",) if isinstance(env, gymnasium.Env) else ("observation", "over")
+    while not all(hasattr(type(wrapper), name) or name in vars(wrapper) for name in names) or callable(
+        wrapper.observation  # a method of this name changes observations
+    ):
         wrapper = getattr(wrapper, "env", None)
         if wrapper is None:
             raise _no_memory(env)
     return wrapper
 
 
-def _observation(env: gymnasium.Env) -> Any:
-    try:
-        return env.get_wrapper_attr("observation")
-    except AttributeError:
-        raise _no_memory(env) from None
+def _check_remembered(env: Any, memory: Any, S_next: Any) -> None:
+    """Whether what is remembered is what came out, so that no wrapper in between has changed it."""
+    last = memory.observation
+    if last is S_next:
+        return
+    same = jax.tree.structure(last) == jax.tree.structure(S_next)  # type: ignore[operator]
+    if not same or not all(map(np.array_equal, jax.tree.leaves(last), jax.tree.leaves(S_next))):
+        raise ValueError(
+            f"transition: expected the observation that {env} returns to be the one that {type(memory).__name__} "
+            "remembers, got another one. Fix: put that wrapper outside of those that change observations."
+        )
+
+
+def _are_one(x: Any, y: Any) -> bool:
+    """Whether two leaves are the same piece of memory."""
+    return isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.may_share_memory(x, y)
 
 
 def _no_memory(env: Any) -> TypeError:

@@ -51,13 +51,21 @@ def rows_of(num_envs: int, step: tuple, mask: Any) -> list[tuple | None]:
     rows: list[tuple | None] = list(zip(*columns, strict=True))
     if mask is None:
         return rows
-    return [row if there else None for row, there in zip(rows, _column(num_envs, "mask", mask), strict=True)]
+    there = np.asarray(mask)
+    if there.shape != (num_envs,) or there.dtype != bool:
+        raise ValueError(
+            f"mask: expected a bool for each of {num_envs} environments, got {there.dtype} of shape "
+            f"{list(there.shape)}. Fix: pass the mask that coax.envs.transition returned."
+        )
+    return [row if is_step else None for row, is_step in zip(rows, there.tolist(), strict=True)]
 
 
 def _column(num_envs: int, name: str, x: Any) -> list[Any]:
     is_one = x is None or isinstance(x, bool | int | float)
     if is_one and name in _FOR_ALL and x == _FOR_ALL[name]:
         return [x] * num_envs
+    if isinstance(x, list) and all(isinstance(part, bool | int | float | np.generic) for part in x):
+        x = np.array(x)
     if type(x) is np.ndarray and x.shape[:1] == (num_envs,):
         return x.tolist() if name not in _NAMES[:2] and name not in ("s_next", "a_next") else list(x)
     tree: Any = jax.tree.structure(x)

@@ -147,7 +147,8 @@ def _checked_values(metrics: Any) -> list[Any]:
             "Fix: pass what updater.update(batch) returns, or a dict."
         )
     for name, value in metrics.items():
-        if not isinstance(name, str) or not (isinstance(value, int | float | np.generic) or hasattr(value, "dtype")):
+        kind = getattr(getattr(value, "dtype", None), "kind", "f" if isinstance(value, int | float) else "O")
+        if not isinstance(name, str) or kind not in "biufV":  # V: bfloat16 and its like
             raise TypeError(
                 f"metrics[{name!r}]: expected a name and a number, got {value!r}. Fix: leave out what is no number."
             )

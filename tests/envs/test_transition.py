@@ -115,3 +115,25 @@ def test_box_observations_are_handed_on_unchanged():
     row = coax.envs.transition(env, 0)
     assert row.S is first
     assert row.S_next is env.observation
+
+
+class Doubled(gymnasium.ObservationWrapper):
+    def observation(self, observation):
+        return 2 * observation
+
+
+def test_a_wrapper_outside_that_changes_observations():
+    env = Doubled(TrainMonitor(Walk()))
+    env.reset()
+    with pytest.raises(ValueError, match=r"to be the one that TrainMonitor remembers, got another one\. Fix: put that"):
+        coax.envs.transition(env, 1)
+    env = LastObservation(Doubled(Walk()))  # inside it may
+    env.reset()
+    assert coax.envs.transition(env, 1)[:2] == (0, 2)
+
+
+def test_a_method_of_that_name_remembers_nothing():
+    env = Doubled(Walk())
+    env.reset()
+    with pytest.raises(TypeError, match=r"does not remember its last observation\. Fix: wrap it in"):
+        coax.envs.transition(env, 1)

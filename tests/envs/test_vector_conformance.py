@@ -179,8 +179,18 @@ def test_same_step_without_the_last_observations():
         coax.envs.transition(envs, np.zeros(1, int))  # this episode has one step
 
 
-def test_observations_that_are_written_over():
-    envs = LastObservation(SyncVectorEnv([Make(0)], copy=False))
+def test_a_wrapper_outside_that_changes_observations():
+    envs = LastObservation(SyncVectorEnv([Make(0), Make(1)]))
+    envs = gymnasium.wrappers.vector.TransformObservation(envs, lambda S: 100 * S)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=r"to be the one that VectorLastObservation remembers, got another one"):
+        coax.envs.transition(envs, np.zeros(2, int))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_observations_that_are_written_over(mode, kind):
+    envs = LastObservation(SyncVectorEnv([Make(0, kind)], copy=False, autoreset_mode=mode))
     envs.reset(seed=0)
     with pytest.raises(ValueError, match=r"expected new observations from .*, got the last ones written over\. Fix: "):
         coax.envs.transition(envs, np.zeros(1, int))

@@ -259,6 +259,7 @@ ADVANTAGES = [
     ([1], r"Adv: expected shape \[2\], got \[1\]\. Fix: pass one number for each transition"),
     ([[1, 2]], r"Adv: expected shape \[2\], got \[1, 2\]"),
     (1.0, r"Adv: expected shape \[2\], got \[\]"),
+    ([1, 1e308], r"Adv: expected finite priorities, got 1e\+308 at position 1"),  # the sum would not be
 ]
 
 
@@ -271,6 +272,28 @@ def test_advantages_that_cannot_be(Adv, text):
     with pytest.raises(ValueError, match=text):
         buffer.add(transitions(5, 6), Adv)
     assert_same(before, buffer.state)
+
+
+def test_complex_advantages():
+    buffer = filled([1, 2])
+    with pytest.raises(TypeError, match=r"Adv: expected real numbers, got complex ones\. Fix: pass one number"):
+        buffer.update([0, 1], [1j, 2])
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 1e-300])
+def test_weights_of_extreme_priorities(tiny):
+    buffer = filled([tiny, tiny], beta=1.0)
+    np.testing.assert_array_equal(buffer.sample(8).W, np.ones(8))
+    large = 1e307
+    buffer = filled([large, large / 4], beta=0.5)
+    batch = buffer.sample(64)
+    np.testing.assert_allclose(batch.W, np.where(batch.A == 0, 0.5, 1.0), rtol=1e-6)  # (1 / 4)^0.5
+
+
+def test_nothing_to_update():
+    buffer = filled([1, 2])
+    buffer.update([], [])
+    assert buffer.state["priorities"].tolist() == [1, 2]
 
 
 def test_a_batch_of_another_kind_changes_no_priority():

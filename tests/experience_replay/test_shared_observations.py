@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -279,3 +280,48 @@ def filled(kind):
     buffer = SimpleReplayBuffer(5)
     buffer.add(next(counting(kind, 3, 1)))
     return buffer
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+def test_a_tuple_with_names_is_no_stack():
+    S = Pair(np.ones((3, 2), np.float32), np.zeros((3, 2), np.float32))  # parts that look alike
+    buffer = SimpleReplayBuffer(5)
+    buffer.add(TransitionBatch(S=S, A=np.arange(3), logP=np.zeros(3), Rn=np.arange(3), In=np.zeros(3), S_next=S))
+    batch = buffer.sample(2)
+    assert type(batch.S) is type(batch.S_next) is Pair
+    np.testing.assert_array_equal(batch.S.left, np.ones((2, 2)))
+    np.testing.assert_array_equal(batch.S_next.right, np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("nothing", [None, (), {}])
+def test_no_observation_at_all(nothing):
+    batch = TransitionBatch(nothing, np.arange(3), np.zeros(3), np.zeros(3), np.zeros(3), nothing)
+    with pytest.raises(TypeError, match=r"transition_batch\.S: expected arrays, got "):
+        SimpleReplayBuffer(5).add(batch)
+
+
+def test_a_state_with_frames_along_another_axis():
+    def filled(frame_axis):
+        S = np.arange(16.0).reshape(2, 2, 4) if frame_axis is not None else (np.ones((2, 4)), np.zeros((2, 4)))
+        buffer = SimpleReplayBuffer(4, frame_axis=frame_axis, random_seed=1)
+        buffer.add(TransitionBatch(S, np.arange(2), np.zeros(2), np.zeros(2), np.zeros(2), S))
+        return buffer
+
+    states = {axis: filled(axis).state for axis in (0, 1, None)}
+    for axis in states:
+        for other, state in states.items():
+            buffer = SimpleReplayBuffer(4, frame_axis=axis)
+            if axis == other:
+                buffer.state = state
+                assert len(buffer) == 2
+            else:
+                with pytest.raises(TypeError, match=r"\['frame_axis'\]: expected -?\d, got|expected stacks of frames"):
+                    buffer.state = state
+                assert not buffer
+    negative = SimpleReplayBuffer(4, frame_axis=-2)  # of two axes: the same as 0
+    negative.state = states[0]
+    np.testing.assert_array_equal(next(iter(negative)).S, np.arange(8.0).reshape(1, 2, 4))

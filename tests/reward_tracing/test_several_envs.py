@@ -107,7 +107,14 @@ WRONG = [
     ({"s": {"x": np.zeros(2), "y": np.zeros(1)}}, ValueError, r"s: expected an entry for each of 2 .*, got \[1\]"),
     ({"r": np.zeros((3, 1))}, ValueError, r"r: expected an entry for each of 2 environments, got \[3, 1\]"),
     ({"done": True}, ValueError, r"done: expected an entry for each of 2 environments, got \[\]"),
-    ({"mask": np.ones(1, bool)}, ValueError, r"mask: expected an entry for each of 2 environments, got \[1\]"),
+    (
+        {"mask": np.ones(1, bool)},
+        ValueError,
+        r"mask: expected a bool for each of 2 environments, got bool of shape \[1\]",
+    ),
+    ({"mask": np.zeros((2, 1), bool)}, ValueError, r"mask: expected a bool for each .*, got bool of shape \[2, 1\]"),
+    ({"mask": np.array([1.0, np.nan])}, ValueError, r"mask: expected a bool for each .*, got float64 of shape \[2\]"),
+    ({"r": [0.0]}, ValueError, r"r: expected an entry for each of 2 environments, got \[1\]"),
     ({"done": np.array([0.5, 0])}, TypeError, r"done: expected"),
     ({"truncated": np.array([False, True])}, ValueError, r"s_next"),
 ]
@@ -119,6 +126,15 @@ def test_after_an_error_nothing_is_added(changes, error, text):
     with pytest.raises(error, match=text):
         tracer.add(**step(1, **changes))
     assert len(tracer) == 0
+
+
+def test_lists_are_as_good_as_arrays():
+    one, other = NStep(1, 0.5, num_envs=2), NStep(1, 0.5, num_envs=2)
+    for t, done in ((1, [False, True]), (2, [True, False])):
+        given = step(t, r=np.array([1.0, 2.0]), done=np.array(done))
+        one.add(**given)
+        other.add(**{**given, "a": given["a"].tolist(), "r": [1, 2.0], "done": done, "mask": [True, True]})
+        assert one.flush() == other.flush()
 
 
 def test_a_step_after_the_end_of_one_episode():

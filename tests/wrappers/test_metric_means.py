@@ -125,7 +125,10 @@ def test_what_was_shown_goes_with_the_next():
     assert means.means() == {"b": 2.0}
 
 
-@pytest.mark.parametrize("metrics", [{"a": "loss"}, {"a": None}, {1: 2.0}, {"a": {"b": 1.0}}])
+@pytest.mark.parametrize(
+    "metrics",
+    [{"a": "loss"}, {"a": np.str_("x")}, {"a": np.array(["x"])}, {"a": 1j}, {"a": None}, {1: 2.0}, {"a": {"b": 1.0}}],
+)
 def test_what_is_no_number(metrics):
     means = MetricMeans()
     with pytest.raises(TypeError, match=r"expected a name and a number, got .* Fix: leave out"):
