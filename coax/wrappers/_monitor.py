@@ -7,6 +7,7 @@ import copy
 import logging
 import numbers
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -15,14 +16,15 @@ import jax
 import numpy as np
 
 from .._stateful import HostStateful, check_like, name_of
+from ..utils import dump, load
 from ._last_observation import only_item
 from ._log_line import is_shown, log_line, show_lines
 from ._metric_means import MetricMeans
 from ._tensorboard import ActionSample, LazyWriter, stamped
 
-__all__ = ("LEAVES", "Monitor", "pairs")
+__all__ = ("Monitor",)
 
-LEAVES = {  # of the state: the attribute that holds it, and its dtype
+_LEAVES = {  # of the state: the attribute that holds it, and its dtype
     "T": ("T", np.int64),
     "ep": ("ep", np.int64),
     "t": ("t", np.int64),
@@ -32,6 +34,8 @@ LEAVES = {  # of the state: the attribute that holds it, and its dtype
     "seconds": ("_seconds", np.float64),
     "written": ("_written", np.bool_),
 }
+_COUNTERS = {"T", "ep", "t", "G", "avg_G", "_n_avg_G", "_ep_starttime", "_ep_metrics", "_ep_actions"}
+_COUNTERS |= {"_tensorboard_dir", "_period"}
 
 
 class Monitor(HostStateful):
@@ -237,16 +241,16 @@ class Monitor(HostStateful):
     def init(self, key: jax.Array | None = None) -> Any:
         """Counters at zero."""
         leaves = {
-            name: np.zeros(np.shape(getattr(self, attribute)), dtype) for name, (attribute, dtype) in LEAVES.items()
+            name: np.zeros(np.shape(getattr(self, attribute)), dtype) for name, (attribute, dtype) in _LEAVES.items()
         }
         return {**leaves, "metrics": {}, "period": {}}
 
     def _snapshot(self) -> Any:
         sums = {} if self._metrics.shown else self._metrics.sums
         return {
-            **{name: np.array(getattr(self, attribute), dtype) for name, (attribute, dtype) in LEAVES.items()},
-            "metrics": pairs(sums, np.float64),
-            "period": pairs(self._period, np.int64),
+            **{name: np.array(getattr(self, attribute), dtype) for name, (attribute, dtype) in _LEAVES.items()},
+            "metrics": _pairs(sums, np.float64),
+            "period": _pairs(self._period, np.int64),
         }
 
     def _restore(self, new: Any) -> None:
@@ -255,7 +259,7 @@ class Monitor(HostStateful):
             names = new.get(part) if isinstance(new, Mapping) else None
             like[part] = dict.fromkeys(names if isinstance(names, Mapping) else (), np.zeros(2, dtype))
         new = check_like(name_of(self), like, new)
-        for name, (attribute, _) in LEAVES.items():
+        for name, (attribute, _) in _LEAVES.items():
             setattr(self, attribute, new[name].item() if new[name].ndim == 0 else np.array(new[name]))
         self._metrics.sums = {name: pair.tolist() for name, pair in new["metrics"].items()}
         self._period = {name: pair.tolist() for name, pair in new["period"].items()}
@@ -267,13 +271,81 @@ class Monitor(HostStateful):
         new._period, new._writer = copy.deepcopy(self._period), copy.copy(self._writer)
         return new
 
+    # --- counters as coax 0.1.13 had them
+
+    def get_counters(self) -> dict[str, Any]:
+        """The counters, for :meth:`set_counters`."""
+        self._on_host("get_counters")
+        start = np.where(self._written, np.nan, time.time() - self._seconds)
+        return {
+            "T": self.T,
+            "ep": self.ep,
+            "t": copy.copy(self.t),
+            "G": copy.copy(self.G),
+            "avg_G": self.avg_G,
+            "_n_avg_G": self._n_avg_G,
+            "_ep_starttime": start if start.ndim else None if self._written else start.item(),
+            "_ep_metrics": {} if self._metrics.shown else self._metrics.sums,
+            "_ep_actions": list(self._actions.actions),
+            "_tensorboard_dir": None if self._writer is None else self._writer.directory,
+            "_period": copy.deepcopy(self._period),
+        }
+
+    def set_counters(self, counters: dict[str, Any]) -> None:
+        """Go on counting from there.
+
+        Counters of coax 0.1.13 are taken over too, except what belongs to an unfinished episode: its metrics and its
+        sample of actions.
+
+        Parameters
+        ----------
+        counters : dict
+            What :meth:`get_counters` returned.
+
+        Raises
+        ------
+        TypeError
+            If it is no dict with exactly these keys. Nothing is changed then.
+        """
+        self._on_host("set_counters")
+        if not isinstance(counters, dict) or set(counters) != _COUNTERS:
+            got = sorted(map(str, counters)) if isinstance(counters, dict) else type(counters).__name__
+            raise TypeError(
+                f"counters: expected a dict with the keys {sorted(_COUNTERS)}, got {got}. "
+                "Fix: pass what env.get_counters() returned."
+            )
+        start, directory = counters["_ep_starttime"], counters["_tensorboard_dir"]
+        start = np.asarray(np.nan if start is None else start, np.float64)
+        values = (*(counters[name] for name in ("T", "ep", "t", "G", "avg_G", "_n_avg_G")),)
+        values += (np.nan_to_num(time.time() - start), np.isnan(start) | (np.asarray(counters["t"]) == 0))
+        self._restore(
+            {
+                **{name: np.array(x, dtype) for (name, (_, dtype)), x in zip(_LEAVES.items(), values, strict=True)},
+                "metrics": _pairs(counters["_ep_metrics"], np.float64),
+                "period": _pairs(counters["_period"], np.int64),
+            }
+        )
+        for action in counters["_ep_actions"] if isinstance(counters["_ep_actions"], list) else ():
+            self._actions.add(action)
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None if directory is None else LazyWriter(directory)
+
+    def save_counters(self, filepath: str | os.PathLike) -> None:
+        """Write the counters to a file. Its folder is made if there is none."""
+        dump(self.get_counters(), filepath)
+
+    def load_counters(self, filepath: str | os.PathLike) -> None:
+        """Go on counting from a file of :meth:`save_counters`. It is unpickled: load only files that you trust."""
+        self.set_counters(load(filepath))
+
 
 def _check_number(name: str, x: Any) -> None:
     if not isinstance(x, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {x!r}. Fix: pass an int or a float.")
 
 
-def pairs(table: Any, dtype: Any) -> dict[str, np.ndarray]:
+def _pairs(table: Any, dtype: Any) -> dict[str, np.ndarray]:
     """The entries that are pairs of numbers."""
     items = table.items() if isinstance(table, Mapping) else ()
     return {name: np.array(pair, dtype) for name, pair in items if isinstance(pair, tuple | list) and len(pair) == 2}

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from typing import Any
 
 import gymnasium
-import numpy as np
 
-from ..utils import dump, load
-from ._monitor import LEAVES, Monitor, pairs
-from ._tensorboard import LazyWriter
+from ._monitor import Monitor
 from ._vector_monitor import VectorTrainMonitor
 
 __all__ = ("TrainMonitor",)
-
-_COUNTERS = {"T", "ep", "t", "G", "avg_G", "_n_avg_G", "_ep_starttime", "_ep_metrics", "_ep_actions"}
-_COUNTERS |= {"_tensorboard_dir", "_period"}
 
 
 class TrainMonitor(gymnasium.Wrapper, Monitor):
@@ -200,72 +193,6 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
             return
         self._written = True
         self._report({name: getattr(self, name) for name in ("ep", "T", "G", "avg_r", "avg_G", "t", "dt_ms")})
-
-    # --- counters as coax 0.1.13 had them
-
-    def get_counters(self) -> dict[str, Any]:
-        """The counters, for :meth:`set_counters`."""
-        self._on_host("get_counters")
-        return {
-            "T": self.T,
-            "ep": self.ep,
-            "t": self.t,
-            "G": self.G,
-            "avg_G": self.avg_G,
-            "_n_avg_G": self._n_avg_G,
-            "_ep_starttime": None if self._written else time.time() - self._seconds,
-            "_ep_metrics": {} if self._metrics.shown else self._metrics.sums,
-            "_ep_actions": list(self._actions.actions),
-            "_tensorboard_dir": None if self._writer is None else self._writer.directory,
-            "_period": copy.deepcopy(self._period),
-        }
-
-    def set_counters(self, counters: dict[str, Any]) -> None:
-        """Go on counting from there.
-
-        Counters of coax 0.1.13 are taken over too, except what belongs to an unfinished episode: its metrics and its
-        sample of actions.
-
-        Parameters
-        ----------
-        counters : dict
-            What :meth:`get_counters` returned.
-
-        Raises
-        ------
-        TypeError
-            If it is no dict with exactly these keys. Nothing is changed then.
-        """
-        self._on_host("set_counters")
-        if not isinstance(counters, dict) or set(counters) != _COUNTERS:
-            got = sorted(map(str, counters)) if isinstance(counters, dict) else type(counters).__name__
-            raise TypeError(
-                f"counters: expected a dict with the keys {sorted(_COUNTERS)}, got {got}. "
-                "Fix: pass what env.get_counters() returned."
-            )
-        start, directory = counters["_ep_starttime"], counters["_tensorboard_dir"]
-        values = (*(counters[name] for name in ("T", "ep", "t", "G", "avg_G", "_n_avg_G")),)
-        values += (0.0 if start is None else time.time() - start, start is None or counters["t"] == 0)
-        self._restore(
-            {
-                **{name: np.array(x, dtype) for (name, (_, dtype)), x in zip(LEAVES.items(), values, strict=True)},
-                "metrics": pairs(counters["_ep_metrics"], np.float64),
-                "period": pairs(counters["_period"], np.int64),
-            }
-        )
-        for action in counters["_ep_actions"] if isinstance(counters["_ep_actions"], list) else ():
-            self._actions.add(action)
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None if directory is None else LazyWriter(directory)
-
-    def save_counters(self, filepath: str | os.PathLike) -> None:
-        """Write the counters to a file. Its folder is made if there is none."""
-        dump(self.get_counters(), filepath)
-
-    def load_counters(self, filepath: str | os.PathLike) -> None:
-        """Go on counting from a file of :meth:`save_counters`. It is unpickled: load only files that you trust."""
-        self.set_counters(load(filepath))
 
 
 class StreamingSample:

@@ -112,3 +112,19 @@ def test_tensorboard_gets_each_episode(tmp_path):
     play(envs, 5)
     envs.close()
     assert list(tmp_path.rglob("events.*"))
+
+
+def test_counters_in_a_file(tmp_path):
+    envs, other = monitored(), monitored()
+    play(envs, 7)
+    envs.record_metrics({"loss": 3.0})
+    envs.save_counters(tmp_path / "counters")
+    other.load_counters(tmp_path / "counters")
+    for name in ("T", "ep", "t", "G", "avg_G"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(envs, name))
+    assert other.get_metrics() == {"loss": 3.0}
+    assert np.isfinite(other.dt_ms[other.t > 0]).all()
+    assert np.isnan(other.get_counters()["_ep_starttime"]).tolist() == (envs.t == 0).tolist()
+    with pytest.raises(TypeError, match=r"t.*expected"):
+        other.set_counters(monitored(n=2).get_counters())
+    assert other.T == envs.T
