@@ -87,6 +87,19 @@ def test_an_updater_shows_it_as_the_optimizer_has_it(updater):
     assert updater.optimizer is OPTIMIZERS["adam"]
 
 
+def test_a_state_that_comes_out_in_another_dtype():
+    class Careless:
+        init = staticmethod(optax.trace(0.5).init)
+
+        def update(self, grads, state, params):
+            return grads, state._replace(trace=jax.tree.map(lambda x: jnp.full(x.shape, 3, "float16"), state.trace))
+
+    packing = Packing(Careless())
+    _, packed = packing.update(GRADS[0], packing.init(PARAMS), PARAMS)
+    assert {name: x.shape for name, x in packed.items()} == {"float32": (3,), "bfloat16": (3,)}
+    np.testing.assert_array_equal(packed["float32"], [3, 3, 3])
+
+
 def test_a_state_with_plain_numbers(updater):
     class Counting:
         """The steps have the sizes 0.1, 0.2, 0.3, ..."""

@@ -14,8 +14,6 @@ from ._monitor import Monitor
 
 __all__ = ("VectorTrainMonitor",)
 
-NOBODY = np.zeros(1, bool)
-
 
 class VectorTrainMonitor(VectorLastObservation, Monitor):
     r"""Watch a training in N environments at once, as :class:`TrainMonitor` does in one.
@@ -92,33 +90,40 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
         return S, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Take one step in each environment. The log lines of the episodes that end with it are written."""
+        """Take one step in each environment. The log lines of the episodes that end with it are written.
+
+        A step after the end of an episode that nobody begins anew counts in `T`, so that a loop over `T` ends, and in
+        nothing else.
+        """
         self._on_host("step")
-        dummy = self.over if self.autoreset_mode is gymnasium.vector.AutoresetMode.NEXT_STEP else NOBODY
+        over = self.over
         S, R, terminated, truncated, info = super().step(actions)
         info = {**(info or {}), "monitor": {"T": self.T, "ep": self.ep}}
-        self._count(np.asarray(R, float), dummy)
+        self._count(np.asarray(R, float), over)
         if self._writer is not None:
             self._actions.add(actions)
-        last = np.logical_or(terminated, truncated)
+        last = np.logical_or(terminated, truncated) & ~over
         if last.any():
             self._end_episodes(last)
         return S, R, terminated, truncated, info
 
-    def _count(self, R: np.ndarray, dummy: np.ndarray) -> None:
-        if dummy.any():
-            self._begin_episodes(dummy)
-            rows = ~dummy
+    def _count(self, R: np.ndarray, over: np.ndarray) -> None:
+        if over.any():
+            rows = ~over
+            if self.autoreset_mode is gymnasium.vector.AutoresetMode.NEXT_STEP:
+                self._begin_episodes(over)  # which counts them in T
+            else:
+                self.T += int(over.sum())
             self.T += int(rows.sum())
             self.t, self.G = self.t + rows, self.G + np.where(rows, R, 0.0)
-            self._written = self._written & dummy
+            self._written = over
         else:
             self.T += self.num_envs
             self.t, self.G = self.t + 1, self.G + R
             self._written = np.zeros(self.num_envs, bool)
         if self._some_paused:  # and not begun anew
-            self._started = np.where(np.isnan(self._started), time.perf_counter(), self._started)
-            self._some_paused = False
+            self._started = np.where(np.isnan(self._started) & ~over, time.perf_counter(), self._started)
+            self._some_paused = bool(np.isnan(self._started).any())
 
     def _end_episodes(self, last: np.ndarray) -> None:
         self._pause(last)

@@ -45,6 +45,14 @@ def test_leading_axes_count_with_all_entries():
     assert means.means() == {"a": 4.0, "b": 20.0}
 
 
+def test_equal_names_of_other_shapes():
+    means = MetricMeans()
+    for size in (2, 3, 3, 1):
+        means.add({"a": np.arange(size)}, 1)
+        means.add(Metrics(("b",), jnp.ones((size, 1))), 1)
+    assert means.sums == {"a": (1.0 + 3 + 3 + 0, 9), "b": (9.0, 9)}
+
+
 def test_nothing_is_read_before_it_is_asked_for(monkeypatch):
     reads = []
     fetch = _metric_means._fetched

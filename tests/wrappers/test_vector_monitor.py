@@ -1,5 +1,7 @@
 """The monitor of several environments: what it counts is in tests/envs/test_vector_conformance.py."""
 
+import time
+
 import cloudpickle
 import gymnasium
 import numpy as np
@@ -128,3 +130,28 @@ def test_counters_in_a_file(tmp_path):
     with pytest.raises(TypeError, match=r"t.*expected"):
         other.set_counters(monitored(n=2).get_counters())
     assert other.T == envs.T
+
+
+def test_the_clock_runs_on_after_a_state_was_restored(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    envs, other = monitored(AutoresetMode.DISABLED), monitored(AutoresetMode.DISABLED)
+    now = 101.0
+    envs.step(np.zeros(3, int))
+    np.testing.assert_allclose(envs.dt_ms, [1000, 1000, 1000])  # the episode of the last one is over
+    other.state = envs.state
+    now = 105.0
+    other.step(np.zeros(3, int))  # its clock starts with this step
+    now = 106.0
+    np.testing.assert_allclose(other.dt_ms, [1000, 1000, 500])  # 1 s before, and 1 s or none now, for two steps
+
+
+def test_steps_after_the_end_of_an_episode():
+    envs = monitored(AutoresetMode.DISABLED)
+    for _ in range(2):
+        envs.step(np.zeros(3, int))
+    # Environment 0 has a reward of 0.5 t, 1 of 1 + 0.5 t; the episode of 2 was over after the first step, with 2.
+    assert (envs.T, envs.ep, envs.t.tolist(), envs.G.tolist()) == (3 + 6, 3, [2, 2, 1], [0.5, 2.5, 2])
+    assert envs.avg_G == 2 + (0.5 - 2) / 2  # that of 0 is over now, too
+    envs.reset(options={"reset_mask": np.array([True, False, True])})
+    assert (envs.T, envs.ep, envs.t.tolist()) == (9 + 2, 5, [0, 2, 0])
