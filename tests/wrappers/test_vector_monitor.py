@@ -1,6 +1,7 @@
 """The monitor of several environments: what it counts is in tests/envs/test_vector_conformance.py."""
 
 import time
+from typing import ClassVar
 
 import cloudpickle
 import gymnasium
@@ -146,12 +147,27 @@ def test_the_clock_runs_on_after_a_state_was_restored(monkeypatch):
     np.testing.assert_allclose(other.dt_ms, [1000, 1000, 500])  # 1 s before, and 1 s or none now, for two steps
 
 
+class Careless(gymnasium.vector.VectorEnv):
+    """Two environments; the second one is over from its first step on, and goes on. Rewards are 1, 2, 3, ..."""
+
+    metadata: ClassVar[dict] = {"autoreset_mode": AutoresetMode.DISABLED}
+    num_envs = 2
+    single_observation_space = gymnasium.spaces.Discrete(9)
+    single_action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.n = 0
+        return np.zeros(2, int), {}
+
+    def step(self, actions):
+        self.n += 1
+        return np.full(2, self.n), np.full(2, self.n), np.array([False, True]), np.zeros(2, bool), {}
+
+
 def test_steps_after_the_end_of_an_episode():
-    envs = monitored(AutoresetMode.DISABLED)
-    for _ in range(2):
-        envs.step(np.zeros(3, int))
-    # Environment 0 has a reward of 0.5 t, 1 of 1 + 0.5 t; the episode of 2 was over after the first step, with 2.
-    assert (envs.T, envs.ep, envs.t.tolist(), envs.G.tolist()) == (3 + 6, 3, [2, 2, 1], [0.5, 2.5, 2])
-    assert envs.avg_G == 2 + (0.5 - 2) / 2  # that of 0 is over now, too
-    envs.reset(options={"reset_mask": np.array([True, False, True])})
-    assert (envs.T, envs.ep, envs.t.tolist()) == (9 + 2, 5, [0, 2, 0])
+    envs = TrainMonitor(Careless())
+    envs.reset()
+    for _ in range(3):
+        envs.step(np.zeros(2, int))
+    assert (envs.T, envs.ep, envs.t.tolist(), envs.G.tolist()) == (2 + 6, 2, [3, 1], [6, 1])
+    assert (envs.avg_G, envs._n_avg_G) == (1, 1)
