@@ -187,6 +187,18 @@ def test_a_wrapper_outside_that_changes_observations():
         coax.envs.transition(envs, np.zeros(2, int))
 
 
+def test_views_of_observations_that_are_written_over():
+    class Views(gymnasium.vector.VectorWrapper):
+        def step(self, actions):
+            S, *rest = self.env.step(actions)
+            return (S[:], *rest)
+
+    envs = LastObservation(Views(SyncVectorEnv([Make(0)], copy=False)))
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="got the last ones written over"):
+        coax.envs.transition(envs, np.zeros(1, int))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_observations_that_are_written_over(mode, kind):

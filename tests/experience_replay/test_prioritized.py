@@ -274,6 +274,12 @@ def test_advantages_that_cannot_be(Adv, text):
     assert_same(before, buffer.state)
 
 
+def test_advantages_whose_sum_is_too_large():
+    buffer = filled([1, 2], capacity=100)
+    with pytest.raises(ValueError, match=r"Adv: expected finite priorities, got 5e\+306 at position 0"):
+        buffer.update([0], [5e306])  # a hundred of these are more than there is
+
+
 def test_complex_advantages():
     buffer = filled([1, 2])
     with pytest.raises(TypeError, match=r"Adv: expected real numbers, got complex ones\. Fix: pass one number"):

@@ -14,6 +14,23 @@ from coax.wrappers import LastObservation, TrainMonitor, VectorLastObservation, 
 from tests.envs.schedule import Make, act, make
 
 
+class Careless(gymnasium.vector.VectorEnv):
+    """Two environments; the second one is over from its first step on, and goes on. Rewards are 1, 2, 3, ..."""
+
+    metadata: ClassVar[dict] = {"autoreset_mode": AutoresetMode.DISABLED}
+    num_envs = 2
+    single_observation_space = gymnasium.spaces.Discrete(9)
+    single_action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.n = 0
+        return np.zeros(2, int), {}
+
+    def step(self, actions):
+        self.n += 1
+        return np.full(2, self.n), np.full(2, self.n), np.array([False, True]), np.zeros(2, bool), {}
+
+
 def monitored(mode=AutoresetMode.SAME_STEP, n=3, **kwargs):
     envs = TrainMonitor(SyncVectorEnv([Make(number) for number in range(n)], autoreset_mode=mode), **kwargs)
     envs.reset(seed=0)
@@ -53,6 +70,28 @@ def test_what_stays_of_a_partial_reset():
     assert (envs.T, envs.ep, envs.t.tolist()) == (3 + 3 + 2, 5, [1, 0, 0])
     assert envs.G[0] == 0
     assert np.isnan(envs.avg_r[1:]).all()
+
+
+@pytest.mark.parametrize("wrap", [LastObservation, TrainMonitor])
+def test_which_episodes_are_over(wrap):
+    class Lasting(Careless):
+        def step(self, actions):
+            S, R, _, truncated, info = super().step(actions)
+            return S, R, np.array([True, True]), truncated, info
+
+    envs = wrap(Lasting())
+    envs.reset()
+    envs.step(np.zeros(2, int))
+    assert envs.over.tolist() == [True, True]
+    envs.reset(options={"reset_mask": np.array([False, True])})
+    assert envs.over.tolist() == [True, False]
+    envs.reset()
+    assert envs.over.tolist() == [False, False]
+    envs = wrap(SyncVectorEnv([Make(2)], autoreset_mode=AutoresetMode.SAME_STEP))
+    envs.reset(seed=0)
+    _, _, terminated, *_ = envs.step(np.zeros(1, int))
+    assert terminated.all()
+    assert not envs.over.any()  # the next one has begun
 
 
 def test_the_state_of_a_run():
@@ -145,23 +184,6 @@ def test_the_clock_runs_on_after_a_state_was_restored(monkeypatch):
     other.step(np.zeros(3, int))  # its clock starts with this step
     now = 106.0
     np.testing.assert_allclose(other.dt_ms, [1000, 1000, 500])  # 1 s before, and 1 s or none now, for two steps
-
-
-class Careless(gymnasium.vector.VectorEnv):
-    """Two environments; the second one is over from its first step on, and goes on. Rewards are 1, 2, 3, ..."""
-
-    metadata: ClassVar[dict] = {"autoreset_mode": AutoresetMode.DISABLED}
-    num_envs = 2
-    single_observation_space = gymnasium.spaces.Discrete(9)
-    single_action_space = gymnasium.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        self.n = 0
-        return np.zeros(2, int), {}
-
-    def step(self, actions):
-        self.n += 1
-        return np.full(2, self.n), np.full(2, self.n), np.array([False, True]), np.zeros(2, bool), {}
 
 
 def test_steps_after_the_end_of_an_episode():
