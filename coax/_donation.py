@@ -47,7 +47,8 @@ class InPlace:
 
         A program that calls back into Python, or that is checked for NaN, may fail after it has consumed its arguments.
         """
-        if jax.config.jax_debug_nans or jax.config.jax_debug_infs:  # type: ignore[attr-defined] # with these, a call raises after it has run
+        config: Any = jax.config
+        if config.jax_debug_nans or config.jax_debug_infs:  # with these, a call raises after it has run
             return False
         for obj in objs:
             if obj._reader == EVERYBODY:

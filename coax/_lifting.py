@@ -280,7 +280,8 @@ def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Seq
         states = [obj._stored() for obj in objs]
     arg_leaves, arg_tree = jax.tree.flatten((args, kwargs))
     versions = tuple([obj._version for obj in objs])
-    key = (arg_tree, tuple([_signature(leaf) for leaf in arg_leaves]), versions, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    config: Any = jax.config
+    key = (arg_tree, tuple([_signature(leaf) for leaf in arg_leaves]), versions, config.jax_enable_x64)
     compiled = cache.get(key)
     if compiled is None:
         compiled = cache[key] = compile_program(fun, objs, states, args, kwargs)
