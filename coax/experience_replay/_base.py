@@ -136,7 +136,7 @@ class BaseReplayBuffer(HostStateful):
                 f"transition_batch: expected a TransitionBatch, got {type(transition_batch).__name__}. "
                 "Fix: pass what a tracer's pop() or flush() returned."
             )
-        if getattr(transition_batch.Rn, "ndim", 1) != 1:
+        if np.ndim(transition_batch.Rn) != 1:
             raise ValueError(
                 f"transition_batch.Rn: expected shape [B], got {list(np.shape(transition_batch.Rn))}. "
                 "Fix: pass what a tracer's pop() or flush() returned."

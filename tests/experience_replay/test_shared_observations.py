@@ -325,3 +325,10 @@ def test_a_state_with_frames_along_another_axis():
     negative = SimpleReplayBuffer(4, frame_axis=-2)  # of two axes: the same as 0
     negative.state = states[0]
     np.testing.assert_array_equal(next(iter(negative)).S, np.arange(8.0).reshape(1, 2, 4))
+
+
+@pytest.mark.parametrize("make", [SimpleReplayBuffer, PrioritizedReplayBuffer])
+def test_a_transition_without_the_axis_of_a_batch(make):
+    batch = TransitionBatch(np.zeros(3), 0, 0.0, 1.0, 0.9, np.zeros(3), W=1.0, idx=0)
+    with pytest.raises(ValueError, match=r"transition_batch\.Rn: expected shape \[B\], got \[\]\. Fix: "):
+        make(5).add(batch)
