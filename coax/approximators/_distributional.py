@@ -67,11 +67,9 @@ class Distributional:
 
     def _ask(self, what: str, everywhere: bool, *batches: Any) -> Any:
         """One compiled call, for all actions or for given ones."""
-        state = self._peek()  # type: ignore[attr-defined]
-        rng = None
-        if self.rule.uses_rng or what not in KEYLESS:
-            rng = state["rng"]
-            self._write({**state, "rng": rng.advanced()}, self._owned)  # type: ignore[attr-defined]
+        draws = self.rule.uses_rng or what not in KEYLESS
+        state = self._draw_rng() if draws else self._peek()  # type: ignore[attr-defined]
+        rng = state["rng"] if draws else None
         return self.rule.call(what, everywhere, state["params"], state["function_state"], rng, *batches)
 
     def _elements(self, x: Any, lead: tuple[int, ...]) -> Any:

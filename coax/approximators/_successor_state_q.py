@@ -191,11 +191,9 @@ class SuccessorStateQ(Stateful, AbstractQ):
     def __call__(self, s: Any, a: Any = None) -> np.ndarray:
         """The value of an action, or of all (Discrete) actions: shapes as for :class:`coax.Q`."""
         S, lead = self._observations(s)
-        state = self._peek()
-        rng = None
-        if self._rule.uses_rng:
-            rng = state["rng"]
-            self._write({**state, "rng": rng.advanced()}, self._owned)
+        draws = self._rule.uses_rng
+        state = self._draw_rng() if draws else self._peek()
+        rng = state["rng"] if draws else None
         states = [{name: x for name, x in obj._peek().items() if name != "rng"} for obj in self.children]
         if a is None:
             self._p._require_discrete("q(s)")

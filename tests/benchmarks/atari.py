@@ -16,7 +16,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from .timing import machine, plain_table
+from .timing import machine, plain_table, write_page
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "doc" / "benchmarks_atari.rst"
@@ -67,8 +67,7 @@ def main():
     report = f"{plain_table([HEAD, *lines])}\n\n{machine()}; Python {sys.version.split()[0]}, {versions}."
     print(report)
     if given.write:
-        head, mark, _ = PAGE.read_text().partition(MARK)
-        PAGE.write_text(f"{head}{mark}\n{report}\n")
+        write_page(PAGE, MARK, report)
 
 
 if __name__ == "__main__":

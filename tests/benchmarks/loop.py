@@ -25,7 +25,7 @@ from . import by_hand
 from .sac import sac_step
 from .steps import GAMMA, RATE, cartpole, dqn_step, eight_or_one, frozen_lake_step, params_by_hand
 from .stochastic import box_policy, discrete_policy, mean_of_bins
-from .timing import as_table, compare, compare_processes, machine
+from .timing import as_table, compare, compare_processes, machine, write_page
 
 PAGE = Path(__file__).parents[2] / "doc" / "benchmarks.rst"
 
@@ -204,8 +204,7 @@ def main():
     report += f"\n\n{machine()}; Python {sys.version.split()[0]}, coax {coax.__version__}, {versions}."
     print(report)
     if given.write:
-        head, mark, _ = PAGE.read_text().partition(".. the table is written by the command above\n")
-        PAGE.write_text(f"{head}{mark}\n{report}\n")
+        write_page(PAGE, ".. the table is written by the command above\n", report)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 from coax.experience_replay import PrioritizedReplayBuffer, SimpleReplayBuffer
 from coax.reward_tracing import NStep, TransitionBatch
 
-from .timing import machine, plain_table
+from .timing import machine, plain_table, write_page
 
 PAGE = Path(__file__).parents[2] / "doc" / "benchmarks_replay.rst"
 MARK = ".. the tables are written by the command above\n"
@@ -352,8 +352,7 @@ def main():
     report = "\n\n".join(parts)
     print(report)
     if given.write:
-        head, mark, _ = PAGE.read_text().partition(MARK)
-        PAGE.write_text(f"{head}{mark}\n{report}\n")
+        write_page(PAGE, MARK, report)
 
 
 if __name__ == "__main__":

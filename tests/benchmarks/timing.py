@@ -110,6 +110,12 @@ def plain_table(cells):
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 
 
+def write_page(page, mark, report):
+    """Put a report into a page, in place of all that comes after a mark."""
+    head, mark, _ = page.read_text().partition(mark)
+    page.write_text(f"{head}{mark}\n{report}\n")
+
+
 def machine():
     """The machine, in a line."""
     model = platform.processor() or platform.machine()
