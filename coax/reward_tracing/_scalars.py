@@ -12,7 +12,10 @@ __all__ = ("FIX_GAMMA", "as_flag", "as_float", "as_gamma", "as_lambda", "as_n", 
 
 FIX_GAMMA = "Fix: pass for instance gamma=0.99."
 _FIX_NUMBER = "Fix: pass the scalar of one step of one environment."
-_FIX_FLAG = "Fix: pass a bool, such as the flag of one step as env.step returned it."
+_FIX_FLAG = (
+    "Fix: pass a bool, such as the flag of one step as env.step returned it; "
+    "for several environments at once make the tracer with num_envs=..."
+)
 
 
 def as_float(name: str, x: Any, fix: str = _FIX_NUMBER) -> float:

@@ -128,6 +128,11 @@ def test_after_an_error_nothing_is_added(changes, error, text):
     assert len(tracer) == 0
 
 
+def test_several_environments_in_a_tracer_of_one():
+    with pytest.raises(TypeError, match=r"done: expected a bool, got shape \(2,\)\. .* make the tracer with num_envs="):
+        NStep(1, 0.5).add(**step(1))
+
+
 def test_lists_are_as_good_as_arrays():
     one, other = NStep(1, 0.5, num_envs=2), NStep(1, 0.5, num_envs=2)
     for t, done in ((1, [False, True]), (2, [True, False])):
