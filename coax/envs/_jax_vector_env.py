@@ -1,0 +1,332 @@
+"""Any number of environments at once, inside JAX."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from .._entries import Fixed, Rng, fresh_seed
+from .._sharing import Rule
+from .._stateful import Stateful, is_tracing
+from ..utils import make_cast, safe_sample
+from ._as_functional import as_functional
+from ._functional import FunctionalEnv, Outcome
+from ._transition import Transition, transition
+
+__all__ = ("JaxVectorEnv",)
+
+_OWN_LIMIT = -1  # the limit of the environment itself
+
+
+class VectorRule(Rule):
+    """The pure functions of N environments.
+
+    Parameters
+    ----------
+    env : FunctionalEnv
+    num_envs : int
+    limit : int or None
+        After how many steps an episode is cut off.
+    """
+
+    def __init__(self, env: FunctionalEnv, num_envs: int, limit: int | None):
+        self.env, self.num_envs, self.limit = env, num_envs, limit
+        self.cast_action = make_cast(env.action_space, "actions")
+        element = make_cast(env.observation_space)(safe_sample(env.observation_space, 0))[0]
+        self.dtypes = jax.tree.map(lambda x: np.asarray(x).dtype, element)  # of observations on the host
+        self.init = jax.jit(self._init)
+        self.begin = jax.jit(self._begin)
+        self.step = jax.jit(self._step)
+        self._check_env()
+
+    def _init(self, key: jax.Array) -> dict[str, Any]:
+        rng = Rng.seeded(key)
+        return {**self._first(rng), "rng": rng.advanced()}
+
+    def _first(self, rng: Rng) -> dict[str, Any]:
+        """The state at the beginning of new episodes, but for the random stream."""
+        # Two families of keys: those of the step do not depend on those of the reset, so that what an environment
+        # does not use is not worked out.
+        simulator, observation = jax.vmap(self._reset)(self._keys(rng, 0))
+        return {"observation": observation, "simulator": simulator, "t": jnp.zeros(self.num_envs, jnp.int32)}
+
+    def _keys(self, rng: Rng, family: int) -> jax.Array:
+        return jax.random.split(jax.random.fold_in(rng.next_key, family), self.num_envs)
+
+    def _begin(self, state: dict[str, Any], rows: jax.Array) -> dict[str, Any]:
+        """The state with new episodes in some rows bool[N]."""
+        return {**self._where(rows, self._first(state["rng"]), state), "rng": state["rng"].advanced()}
+
+    def _step(self, state: dict[str, Any], A: Any) -> tuple[dict[str, Any], tuple]:
+        """The state from which to go on, and ``(S_next, R, terminated, truncated)``."""
+        rng = state["rng"]
+        outcome = jax.vmap(self._outcome)(state["simulator"], A, self._keys(rng, 1))
+        t, terminated, truncated = state["t"] + 1, outcome.terminated, outcome.truncated
+        if self.limit is not None:
+            truncated = truncated | (t >= self.limit)
+        then = {"observation": outcome.observation, "simulator": outcome.state, "t": t}
+        new = self._where(terminated | truncated, self._first(rng), then)
+        return {**new, "rng": rng.advanced()}, (outcome.observation, outcome.reward, terminated, truncated)
+
+    def _where(self, rows: jax.Array, yes: dict[str, Any], no: dict[str, Any]) -> dict[str, Any]:
+        def leaf(x: jax.Array, y: jax.Array) -> jax.Array:
+            return jnp.where(rows.reshape(-1, *(1,) * (x.ndim - 1)), x, y)
+
+        return {name: jax.tree.map(leaf, yes[name], no[name]) for name in yes}
+
+    # --- a single environment, with fixed dtypes
+
+    def _reset(self, key: jax.Array) -> tuple[Any, Any]:
+        state, observation = self.env.reset(key)
+        return jax.tree.map(_strong, state), self._observed(observation)
+
+    def _outcome(self, state: Any, action: Any, key: jax.Array) -> Outcome:
+        outcome = Outcome(*self.env.step(state, action, key))
+        return Outcome(
+            jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), outcome.state, state),
+            self._observed(outcome.observation),
+            jnp.asarray(outcome.reward, jax.dtypes.canonicalize_dtype(float)),
+            jnp.asarray(outcome.terminated, bool),
+            jnp.asarray(outcome.truncated, bool),
+        )
+
+    def _observed(self, observation: Any) -> Any:
+        cast = make_cast(self.env.observation_space, "observation")
+        return cast(jax.tree.map(jnp.asarray, observation))[0]
+
+    def observed(self, S: Any) -> Any:
+        """Observations as a user gets them: on the host in the dtype of the space, or inside a trace where they are."""
+        if is_tracing():
+            return S
+        return jax.tree.map(lambda x, dtype: np.asarray(x).astype(dtype, copy=False), S, self.dtypes)
+
+    def _check_env(self) -> None:
+        """Whether JAX can trace the environment, and its states keep their shape.
+
+        Raises
+        ------
+        TypeError
+            If not.
+        """
+        name, key = type(self.env).__name__, jax.eval_shape(lambda: jax.random.key(0))
+        state, _ = _traced(name, "reset", self.env.reset, key)
+        action = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, self._an_action()))
+        outcome = Outcome(*_traced(name, "step", self.env.step, state, action, key))
+        want, got = (jax.tree.structure(x) for x in (state, outcome.state))
+        shapes = [[x.shape for x in jax.tree.leaves(tree)] for tree in (state, outcome.state)]
+        if want != got or shapes[0] != shapes[1]:  # type: ignore[operator]
+            raise TypeError(
+                f"{name}.step: expected a state like that of reset, {want} with shapes {shapes[0]}, got {got} with "
+                f"shapes {shapes[1]}. Fix: return a state of the same structure and shapes from both."
+            )
+
+    def _an_action(self) -> Any:
+        return jax.tree.map(np.asarray, self.cast_action(safe_sample(self.env.action_space, 0))[0])
+
+
+class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
+    """N environments at once, inside JAX.
+
+    In a Python loop they are vector environments as Gymnasium has them, and each step is one call to the device. In a
+    function that is compiled by :func:`coax.jit`, :func:`coax.scan` or :func:`coax.transform` they are a part of the
+    program. The loop is written alike in both: see :func:`coax.envs.transition`.
+
+    Episodes begin anew in the very step in which they end (``SAME_STEP``): what the step returns for them is the first
+    observation of the next episode, and ``info['final_obs']`` is the last one of the old.
+
+    Parameters
+    ----------
+    env : FunctionalEnv, or an environment of gymnax, brax, pgx or gymnasium's functional ones
+        A single environment, see :func:`coax.envs.as_functional`. Wrappers that reset or count time must be taken off.
+    num_envs : int
+        How many, N.
+    max_episode_steps : int or None, optional
+        After how many steps an episode is cut off: `truncated`. By default what the environment says; None: never.
+    random_seed : int, optional
+        By default the operating system gives one.
+
+    Raises
+    ------
+    TypeError
+        If `env` is no functional environment, or JAX cannot trace it, or a number is none.
+    ValueError
+        If a number is less than 1.
+
+    Notes
+    -----
+    It has been reset when it is made, and remembers its last observation. Outside of compiled functions, what it gives
+    are NumPy arrays.
+
+    Examples
+    --------
+    >>> env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs=4, random_seed=13)
+    >>> def step():
+    ...     S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, pi(env.observation))
+    ...     return R
+    >>> coax.scan(step, length=10, over=(env, pi)).shape  # doctest: +SKIP
+    (10, 4)
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # type: ignore[misc]
+    autoreset_mode = AutoresetMode.SAME_STEP
+
+    functional_env = Fixed("_rule.env", "The single environment, as pure functions.", "JaxVectorEnv")
+    max_episode_steps = Fixed("_rule.limit", "After how many steps an episode is cut off, or None.", "JaxVectorEnv")
+    random_seed = Fixed("_random_seed", "The seed that it was made with.", "JaxVectorEnv")
+
+    def __init__(
+        self,
+        env: Any,
+        num_envs: int,
+        *,
+        max_episode_steps: int | None = _OWN_LIMIT,
+        random_seed: int | None = None,
+    ):
+        env = as_functional(env)
+        self.num_envs = _at_least_one("num_envs", num_envs)
+        limit = env.max_episode_steps if max_episode_steps == _OWN_LIMIT else max_episode_steps
+        limit = None if limit is None else _at_least_one("max_episode_steps", limit)
+        self._rule: VectorRule = VectorRule.shared(env, self.num_envs, limit)
+        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+        self.observation_space = batch_space(env.observation_space, self.num_envs)
+        self.action_space = batch_space(env.action_space, self.num_envs)
+        self._random_seed = fresh_seed() if random_seed is None else random_seed
+        self._write(self._rule.init(jax.random.key(self._random_seed)))
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh episodes, and a random stream."""
+        return self._rule.init(key)
+
+    @property
+    def observation(self) -> Any:
+        """What the next actions are to be chosen from: leaves [N, *obs]."""
+        return self._rule.observed(self._hand_out("observation"))
+
+    @property
+    def t(self) -> Any:
+        """The number of steps in the present episodes, i32[N]."""
+        return _there(self._hand_out("t"))
+
+    def _hand_out(self, name: str) -> Any:
+        state = self._peek()
+        if not is_tracing():
+            self._owned -= {name}  # an array on the host may be the very memory of the one on the device
+        return state[name]
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes: all, or those in ``options['reset_mask']``, bool[N].
+
+        Parameters
+        ----------
+        seed : int or key[], optional
+            Starts the random stream anew.
+        options : dict, optional
+        """
+        state = self._peek()
+        if seed is not None:
+            state = {**state, "rng": Rng.seeded(seed if hasattr(seed, "dtype") else operator.index(seed))}
+        rows = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        if np.shape(rows) != (self.num_envs,):
+            raise ValueError(
+                f"reset_mask: expected shape [{self.num_envs}], got {list(np.shape(rows))}. "
+                "Fix: pass one bool for each environment."
+            )
+        self._write(self._rule.begin(state, rows))
+        return self.observation, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take one step in each.
+
+        Parameters
+        ----------
+        actions : pytree of arrays [N, *act]
+
+        Returns
+        -------
+        S : observations, leaves [N, *obs]
+            Where an episode ended, the first observation of the next.
+        R : f32[N]
+        terminated, truncated : bool[N]
+        info : dict
+            In a compiled function always ``final_obs``, leaves [N, *obs], and ``_final_obs``, bool[N]: where that is the
+            last observation of an episode. Outside, as Gymnasium has it, only if an episode ended, and `final_obs` is
+            an array of objects, with None where no episode ended.
+
+        Raises
+        ------
+        ValueError
+            If the actions are not in the space.
+        """
+        _, S_next, R, terminated, truncated, _ = self._advance(actions)
+        ended = terminated | truncated
+        info = {"final_obs": S_next, "_final_obs": ended}
+        if not is_tracing():
+            info = {"final_obs": _as_objects(S_next, ended), "_final_obs": ended} if ended.any() else {}
+        return self.observation, R, terminated, truncated, info
+
+    def _advance(self, actions: Any) -> Transition:
+        A, lead = self._rule.cast_action(actions)
+        if lead != (self.num_envs,):
+            raise ValueError(
+                f"actions: expected the leading axis [{self.num_envs}], got {list(lead)}. "
+                "Fix: pass one action for each environment."
+            )
+        S, state = self.observation, self._peek()
+        new, outcome = self._rule.step(state, A)
+        self._write(new)
+        S_next, (R, terminated, truncated) = self._rule.observed(outcome[0]), _there(outcome[1:])
+        mask = (jnp if is_tracing() else np).ones(self.num_envs, bool)
+        return Transition(S, S_next, R, terminated, truncated, mask)
+
+    def __repr__(self) -> str:
+        return f"JaxVectorEnv({self._rule.env!r}, num_envs={self.num_envs})"
+
+
+@transition.register(JaxVectorEnv)
+def _jax(env: JaxVectorEnv, A: Any) -> Transition:
+    return env._advance(A)
+
+
+def _there(x: Any) -> Any:
+    """On the host, or inside a trace where it is."""
+    return x if is_tracing() else jax.tree.map(np.asarray, x)
+
+
+def _as_objects(S: Any, rows: np.ndarray) -> np.ndarray:
+    """Single observations where `rows` says so, else None: an array of objects [N]."""
+    found = np.full(len(rows), None, object)
+    for i in np.flatnonzero(rows):
+        found[i] = jax.tree.map(lambda leaf, i=i: leaf[i], S)
+    return found
+
+
+def _strong(x: Any) -> jax.Array:
+    x = jnp.asarray(x)
+    return jax.lax.convert_element_type(x, x.dtype)
+
+
+def _traced(name: str, method: str, fun: Callable, *args: Any) -> Any:
+    try:
+        return jax.eval_shape(fun, *args)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as err:
+        raise TypeError(
+            f"{name}.{method}: expected a function that JAX can trace, got one that cannot be: {err} "
+            "Fix: write it with jax.numpy, and jnp.where in place of if; or make a gymnasium.Env of it and run that in "
+            "a Python loop."
+        ) from err
+
+
+def _at_least_one(name: str, x: Any) -> int:
+    if isinstance(x, bool) or not hasattr(x, "__index__"):
+        raise TypeError(f"{name}: expected an integer, got {x!r}. Fix: pass for instance {name}=8.")
+    if operator.index(x) < 1:
+        raise ValueError(f"{name}: expected at least 1, got {x}. Fix: pass for instance {name}=8.")
+    return operator.index(x)
