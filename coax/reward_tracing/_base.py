@@ -45,7 +45,9 @@ class BaseRewardTracer(HostStateful):
         traced for themselves. None: of a single one, without that axis.
     """
 
-    instead: ClassVar[str] = "use the transitions of coax.returns over whole rollouts"
+    instead: ClassVar[str] = (
+        "use coax.reward_tracing.DeviceNStep in an off-policy loop, or n_step_transitions over a coax.training.rollout"
+    )
 
     gamma: float
     _steps: list[Step]

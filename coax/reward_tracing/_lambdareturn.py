@@ -71,7 +71,7 @@ class LambdaReturn(BaseRewardTracer):
     advantage estimation, section 3; Schulman et al. (2017), Proximal policy optimization algorithms, section 5.
     """
 
-    instead = "use coax.returns.lambda_returns and generalized_advantages over whole rollouts"
+    instead = "use coax.reward_tracing.lambda_transitions over a coax.training.rollout"
 
     def __init__(
         self, n: int | None, gamma: float, lambda_: float, v: Callable[[Any], Any], *, num_envs: int | None = None

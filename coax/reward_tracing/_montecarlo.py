@@ -33,6 +33,8 @@ class MonteCarlo(BaseRewardTracer):
     Sutton and Barto (2018), section 5.1; Pardo et al. (2018), Time limits in reinforcement learning, section 3.1.
     """
 
+    instead = "use coax.reward_tracing.monte_carlo_transitions over a coax.training.rollout"
+
     def __init__(self, gamma: float, *, num_envs: int | None = None):
         self._gamma = as_gamma(gamma)
         super().__init__(num_envs)
