@@ -29,7 +29,7 @@ from ._stateful import (
     states_of,
 )
 
-__all__ = ("States", "Transformed", "check", "cond", "jit", "scan", "transform")
+__all__ = ("States", "Transformed", "call_compiled", "check", "cond", "jit", "scan", "transform")
 
 Over = Stateful | Iterable[Stateful]
 T = TypeVar("T")
@@ -372,7 +372,12 @@ def scan(step: Callable, length: int | None = None, over: Over = (), xs: Any = N
     objs = _device_objects(over)
     if is_tracing():
         return _scan_in_frame(step, length, objs, xs)
-    return _call_lifted(_body_loop(step, length, objs), objs, _kept_programs(step, objs, length), (xs,), {})
+    return call_compiled(_body_loop(step, length, objs), objs, step, length, xs)
+
+
+def call_compiled(fun: Callable, objs: Sequence[Stateful], anchor: Callable, use: Any, *args: Any) -> Any:
+    """Call a function of objects as one compiled program, which is kept as long as the anchor and the objects live."""
+    return _call_lifted(fun, objs, _kept_programs(anchor, objs, use), args, {})
 
 
 def _loop_length(length: int | None, xs: Any) -> int:
@@ -395,8 +400,8 @@ def _body_loop(step: Callable, length: int, objs: Sequence[Stateful]) -> Callabl
 _LOOPS: weakref.WeakKeyDictionary[Callable, dict] = weakref.WeakKeyDictionary()
 
 
-def _kept_programs(step: Callable, objs: Sequence[Stateful], length: int) -> dict:
-    """The compiled loops of a body. They go when the body goes."""
+def _kept_programs(step: Callable, objs: Sequence[Stateful], what: Any) -> dict:
+    """The compiled loops of a body, by what they are (their length). They go when the body goes."""
     anchor = getattr(step, "__func__", step)  # a bound method is made anew at each access, its function is not
     if getattr(anchor, "__hash__", None) is None:
         return {}
@@ -404,7 +409,7 @@ def _kept_programs(step: Callable, objs: Sequence[Stateful], length: int) -> dic
     by_use = _LOOPS.setdefault(anchor, {})
     for use in [use for use in by_use if any(ref() is None for ref in use[0])]:
         del by_use[use]
-    return by_use.setdefault(((*map(weakref.ref, objs), *([owner] if owner else [])), length), {})
+    return by_use.setdefault(((*map(weakref.ref, objs), *([owner] if owner else [])), what), {})
 
 
 def _scan_in_frame(step: Callable, length: int, objs: Sequence[Stateful], xs: Any) -> Any:

@@ -19,7 +19,7 @@ from .._stateful import Stateful, is_tracing
 from ..utils import make_cast, safe_sample
 from ._as_functional import as_functional
 from ._functional import FunctionalEnv, Outcome
-from ._transition import Transition, transition
+from ._transition import Transition
 
 __all__ = ("JaxVectorEnv",)
 
@@ -256,8 +256,8 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         R : f32[N]
         terminated, truncated : bool[N]
         info : dict
-            In a compiled function always ``final_obs``, leaves [N, *obs], and ``_final_obs``, bool[N]: where that is the
-            last observation of an episode. Outside, as Gymnasium has it, only if an episode ended, and `final_obs` is
+            In a compiled function always ``final_obs``, leaves [N, *obs], and ``_final_obs``, bool[N]: where that is
+            the last observation of an episode. Outside, as Gymnasium has it, only if an episode ended, and `final_obs` is
             an array of objects, with None where no episode ended.
 
         Raises
@@ -265,14 +265,15 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         ValueError
             If the actions are not in the space.
         """
-        _, S_next, R, terminated, truncated, _ = self._advance(actions)
+        _, S_next, R, terminated, truncated, _ = self.transition(actions)
         ended = terminated | truncated
         info = {"final_obs": S_next, "_final_obs": ended}
         if not is_tracing():
             info = {"final_obs": _as_objects(S_next, ended), "_final_obs": ended} if ended.any() else {}
         return self.observation, R, terminated, truncated, info
 
-    def _advance(self, actions: Any) -> Transition:
+    def transition(self, actions: Any) -> Transition:
+        """The same step, as :func:`coax.envs.transition` gives it."""
         A, lead = self._rule.cast_action(actions)
         if lead != (self.num_envs,):
             raise ValueError(
@@ -288,11 +289,6 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
 
     def __repr__(self) -> str:
         return f"JaxVectorEnv({self._rule.env!r}, num_envs={self.num_envs})"
-
-
-@transition.register(JaxVectorEnv)
-def _jax(env: JaxVectorEnv, A: Any) -> Transition:
-    return env._advance(A)
 
 
 def _there(x: Any) -> Any:

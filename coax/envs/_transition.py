@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
-__all__ = ("Transition", "transition")
+__all__ = ("Transition", "memory_of", "steps_itself", "transition")
 
 
 class Transition(NamedTuple):
@@ -57,7 +57,8 @@ def transition(env: Any, A: Any) -> Transition:
     env : gymnasium.Env or gymnasium.vector.VectorEnv
         An environment, or N of them at once, that has been reset and remembers its last observation in
         ``env.observation``: one inside a :class:`coax.wrappers.TrainMonitor` or a
-        :class:`coax.wrappers.LastObservation`.
+        :class:`coax.wrappers.LastObservation`, or a :class:`coax.envs.JaxVectorEnv`. Only the last works inside a
+        compiled function too.
     A : action
         The action to take in ``env.observation``.
 
@@ -99,7 +100,7 @@ def transition(env: Any, A: Any) -> Transition:
 
 @transition.register(gymnasium.Env)
 def _single(env: gymnasium.Env, A: Any) -> Transition:
-    memory = _memory(env)
+    memory = memory_of(env)
     S = memory.observation
     S_next, R, terminated, truncated, _ = env.step(A)
     _check_remembered(env, memory, S_next)
@@ -110,7 +111,9 @@ def _single(env: gymnasium.Env, A: Any) -> Transition:
 
 @transition.register(gymnasium.vector.VectorEnv)
 def _vector(env: gymnasium.vector.VectorEnv, A: Any) -> Transition:
-    memory = _memory(env)
+    if steps_itself(env):
+        return env.transition(A)  # type: ignore[attr-defined]
+    memory = memory_of(env)
     S, over, mode = memory.observation, memory.over, memory.autoreset_mode
     S_next, R, terminated, truncated, info = env.step(A)
     _check_remembered(env, memory, S_next)
@@ -145,8 +148,15 @@ def _with_final(env: gymnasium.vector.VectorEnv, S: Any, info: dict[str, Any], e
     return concatenate(env.single_observation_space, rows, empty)
 
 
-def _memory(env: Any) -> Any:
+def steps_itself(env: Any) -> bool:
+    """Whether these are environments inside JAX, which have a method for it and remember their last observation."""
+    return callable(getattr(type(env), "transition", None))
+
+
+def memory_of(env: Any) -> Any:
     """The wrapper that remembers the last observation."""
+    if steps_itself(env):
+        return env
     wrapper, names = env, ("observation",) if isinstance(env, gymnasium.Env) else ("observation", "over")
     while not all(hasattr(type(wrapper), name) or name in vars(wrapper) for name in names) or callable(
         wrapper.observation  # a method of this name changes observations
