@@ -15,7 +15,13 @@ __all__ = ("InPlace", "advance", "owned_copy")
 
 def owned_copy(tree: Any) -> Any:
     """The same values in buffers that nobody else holds."""
-    return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
+    return jax.tree.map(_owned_copy, tree)
+
+
+def _owned_copy(x: Any) -> Any:
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:  # jax.device_put refuses arrays over several processes
+        return x.copy()
+    return jax.device_put(x, may_alias=False)
 
 
 class InPlace:
@@ -59,10 +65,15 @@ class InPlace:
 
 
 def _calls_back(jaxpr: Any) -> bool:
-    """Whether a program calls into Python."""
+    """Whether a program calls functions in Python that may raise."""
     if hasattr(jaxpr, "eqns"):  # a closed one has them too; since jax 0.12 there is no other kind
-        return any("callback" in e.primitive.name or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
+        return any(_may_raise(e) or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
     return isinstance(jaxpr, list | tuple) and any(map(_calls_back, jaxpr))
+
+
+def _may_raise(eqn: Any) -> bool:
+    called = getattr(eqn.params.get("callback"), "callback_func", None)  # unknown where jax keeps it elsewhere
+    return "callback" in eqn.primitive.name and not getattr(called, "never_raises", False)
 
 
 def advance(

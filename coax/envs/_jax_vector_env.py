@@ -257,8 +257,8 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         terminated, truncated : bool[N]
         info : dict
             In a compiled function always ``final_obs``, leaves [N, *obs], and ``_final_obs``, bool[N]: where that is
-            the last observation of an episode. Outside, as Gymnasium has it, only if an episode ended, and `final_obs` is
-            an array of objects, with None where no episode ended.
+            the last observation of an episode. Outside, as Gymnasium has it, only if an episode ended; `final_obs` is
+            then an array of objects, with None where no episode ended.
 
         Raises
         ------

@@ -20,7 +20,7 @@ from .._stateful import HostStateful, Stateful, collect, current_frame, is_traci
 from ..envs import transition
 from ..envs._transition import steps_itself
 from ..typing import Array
-from ..wrappers import LastObservation
+from ..wrappers import DeviceTrainMonitor, LastObservation
 from ._turns import Turn, objects_of, turn_of
 
 __all__ = ("Evaluation", "evaluate")
@@ -85,6 +85,8 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     """
     episodes = _as_count(episodes)
     key = _as_seed(seed)
+    while isinstance(env, DeviceTrainMonitor):  # which would count these episodes as those of the training
+        env = env.env
     objs = collect(objects_of(env, policy, over))
     if steps_itself(env):
         return _on_device(turn_of(env, policy), env, objs, episodes, key)
@@ -189,7 +191,7 @@ def _host_env(env: Any) -> Iterator[Any]:
             f"evaluate: expected an environment or the id of one, got {type(env).__name__}. "
             "Fix: pass for instance 'CartPole-v1'."
         )
-    layer = env
+    layer: Any = env
     while layer is not None:
         if isinstance(layer, HostStateful):
             raise ValueError(

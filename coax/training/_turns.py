@@ -40,6 +40,7 @@ class Turn:
 
     def __call__(self) -> Rollout:
         env, owner = (ref() for ref in self._refs)
+        assert owner is not None
         return take_turn(env, owner if self._function is None else types.MethodType(self._function, owner))
 
 

@@ -2,6 +2,7 @@
 
 from ._action_masking import ActionMasking
 from ._atari import AtariPreprocessing
+from ._device_monitor import DeviceTrainMonitor
 from ._frame_stacking import FrameStacking
 from ._last_observation import LastObservation, VectorLastObservation
 from ._train_monitor import TrainMonitor
@@ -10,6 +11,7 @@ from ._vector_monitor import VectorTrainMonitor
 __all__ = (
     "ActionMasking",
     "AtariPreprocessing",
+    "DeviceTrainMonitor",
     "FrameStacking",
     "LastObservation",
     "TrainMonitor",

@@ -20,7 +20,7 @@ from ..utils import dump, load
 from ._last_observation import only_item
 from ._log_line import is_shown, log_line, show_lines
 from ._metric_means import MetricMeans
-from ._tensorboard import ActionSample, LazyWriter, stamped
+from ._tensorboard import ActionSample, LazyWriter, stamped, write_scalars
 
 __all__ = ("Monitor",)
 
@@ -60,7 +60,7 @@ class Monitor(HostStateful):
     _seconds: Any
     _written: Any
 
-    instead: ClassVar[str] = "wrap it around the environment of a Python loop; a compiled loop returns its metrics"
+    instead: ClassVar[str] = "put a coax.wrappers.DeviceTrainMonitor around a coax.envs.JaxVectorEnv"
 
     def _set_up(
         self,
@@ -223,16 +223,7 @@ class Monitor(HostStateful):
             self._write_tensorboard(numbers, {} if self.tensorboard_write_all else means)
 
     def _write_tensorboard(self, numbers: Mapping[str, Any], means: Mapping[str, float]) -> None:
-        scalars = {
-            "episode/episode": numbers["ep"],
-            "episode/avg_reward": numbers["avg_r"],
-            "episode/return": numbers["G"],
-            "episode/steps": numbers["t"],
-            "episode/avg_step_duration_ms": numbers["dt_ms"],
-            **means,
-        }
-        for name, value in scalars.items():
-            self.tensorboard.add_scalar(name, float(value), global_step=self.T)
+        write_scalars(self.tensorboard, numbers, means, self.T)
         self._actions.write(self.tensorboard, self._space_of_actions(), self.T)
         self.tensorboard.flush()
 

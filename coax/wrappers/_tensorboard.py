@@ -6,13 +6,14 @@ import datetime
 import importlib
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import jax
 import numpy as np
 
-__all__ = ("ActionSample", "LazyWriter", "stamped")
+__all__ = ("ActionSample", "LazyWriter", "stamped", "write_scalars")
 
 _STAMP = re.compile(r"\d{8}_\d{6}")
 
@@ -67,6 +68,20 @@ class LazyWriter:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"directory": self.directory, "_writer": None}
+
+
+def write_scalars(writer: Any, numbers: Mapping[str, Any], means: Mapping[str, float], T: int) -> None:
+    """Write the counters of an episode, or their means over several, and the means of metrics."""
+    scalars = {
+        "episode/episode": numbers["ep"],
+        "episode/avg_reward": numbers["avg_r"],
+        "episode/return": numbers["G"],
+        "episode/steps": numbers["t"],
+        "episode/avg_step_duration_ms": numbers["dt_ms"],
+        **means,
+    }
+    for name, value in scalars.items():
+        writer.add_scalar(name, float(value), global_step=T)
 
 
 class ActionSample:

@@ -1,0 +1,419 @@
+"""The monitor of environments inside JAX: it counts in a compiled loop, and reports from inside of it."""
+
+from __future__ import annotations
+
+import operator
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+from jax.experimental import io_callback
+
+from .._entries import Fixed, Number
+from .._errors import StateError
+from .._sharing import Rule
+from .._stateful import Stateful, is_tracing
+from ._log_line import is_shown, log_line, show_lines
+from ._tensorboard import LazyWriter, stamped, write_scalars
+
+__all__ = ("DeviceTrainMonitor",)
+
+_MOST = np.iinfo(np.int32).max
+_COUNTED = ("steps", "episodes", "G", "t", "R")  # over an interval; G and t are those of finished episodes
+
+
+class Sink:
+    """Where the reports go: a log line, and TensorBoard.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the metrics.
+    directory : str or None
+        Of the event files.
+    show_all : bool
+        Whether the line shows all metrics.
+    **logger_kwargs
+        For :func:`coax.utils.enable_logging`.
+    """
+
+    never_raises = True  # so that a program which calls it may consume its arguments
+
+    def __init__(self, names: Sequence[str], directory: str | None, show_all: bool, **logger_kwargs: Any):
+        self.names, self.show_all = names, show_all
+        self.writer = None if directory is None else LazyWriter(directory)
+        self.logger = show_lines("TrainMonitor", **logger_kwargs)
+        self.failure: Exception | None = None
+        self._last = time.perf_counter()
+
+    def __call__(self, *report: Any) -> None:
+        """Write one report. What goes wrong is kept for :meth:`raise_failure`: a running program cannot be stopped."""
+        try:
+            self.write(*map(np.asarray, report))
+        except Exception as err:
+            self.failure = self.failure or err
+
+    def __deepcopy__(self, memo: dict) -> Sink:
+        return self
+
+    def raise_failure(self) -> None:
+        """Raise what went wrong, once."""
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    def write(self, T: np.ndarray, ep: np.ndarray, avg_G: np.ndarray, counted: np.ndarray, means: np.ndarray) -> None:
+        """Write about an interval: its totals in the order of `_COUNTED`, and the means of the metrics."""
+        now = time.perf_counter()
+        total = dict(zip(_COUNTED, counted.tolist(), strict=True))
+        over = total["episodes"] or float("nan")
+        numbers = {
+            "ep": int(ep),
+            "T": int(T),
+            "G": total["G"] / over,
+            "avg_r": total["R"] / total["steps"],
+            "avg_G": float(avg_G),
+            "t": round(total["t"] / max(total["episodes"], 1)),
+            "dt_ms": 1000 * (now - self._last) / total["steps"],
+        }
+        self._last = now
+        found = {name: x for name, x in zip(self.names, means.tolist(), strict=True) if not np.isnan(x)}
+        self.logger.info(log_line(numbers, {name: found[name] for name in found if self.show_all or is_shown(name)}))
+        if self.writer is not None:
+            write_scalars(self.writer(), numbers, found, int(T))
+            self.writer.flush()
+
+
+class MonitorRule(Rule):
+    """How to count in N environments.
+
+    Parameters
+    ----------
+    num_envs, every : int
+    num_metrics : int
+        M.
+    """
+
+    def __init__(self, num_envs: int, every: int, num_metrics: int):
+        self.num_envs, self.every, self.num_metrics = num_envs, every, num_metrics
+        self.count = jax.jit(self._count)
+        self.begin = jax.jit(self._begin)
+        self.record = jax.jit(self._record)
+        self.summary = jax.jit(self._summary)
+
+    def init(self, smoothing: Any) -> dict[str, Any]:
+        """Counters of environments that have just been reset."""
+        count = np.asarray(self.num_envs, np.int32)
+        floats = jax.dtypes.canonicalize_dtype(float)
+        return {
+            "T": count,
+            "ep": count,
+            "t": np.zeros(self.num_envs, np.int32),
+            "G": np.zeros(self.num_envs, floats),
+            "avg_G": np.zeros((), floats),
+            "n_avg_G": np.zeros((), floats),
+            "smoothing": smoothing,
+            **self._nothing(),
+        }
+
+    def _nothing(self) -> dict[str, Any]:
+        floats = jax.dtypes.canonicalize_dtype(float)
+        return {"counted": np.zeros(len(_COUNTED), floats), "sums": np.zeros((2, self.num_metrics), floats)}
+
+    def _count(self, state: dict[str, Any], R: jax.Array, over: jax.Array) -> tuple[dict[str, Any], jax.Array]:
+        """One step in each; and whether it is time to report."""
+        n = over.sum(dtype=jnp.int32)
+        R = R.astype(state["G"].dtype)
+        t, G = state["t"] + 1, state["G"] + R
+        new = jnp.stack([jnp.asarray(self.num_envs, R.dtype), n, (G * over).sum(), (t * over).sum(), R.sum()])
+        counted = state["counted"] + new
+        avg_G, n_avg_G = _averaged(state["avg_G"], state["n_avg_G"], state["smoothing"], G, over)
+        state = {
+            **state,
+            "T": _saturated(state["T"], self.num_envs + n),
+            "ep": _saturated(state["ep"], n),
+            "t": jnp.where(over, 0, t),
+            "G": jnp.where(over, 0, G),
+            "avg_G": avg_G,
+            "n_avg_G": n_avg_G,
+            "counted": counted,
+        }
+        return state, counted[0] >= self.every
+
+    def _begin(self, state: dict[str, Any], rows: jax.Array) -> dict[str, Any]:
+        n = rows.sum(dtype=jnp.int32)
+        return {
+            **state,
+            "T": _saturated(state["T"], n),
+            "ep": _saturated(state["ep"], n),
+            "t": jnp.where(rows, 0, state["t"]),
+            "G": jnp.where(rows, 0, state["G"]),
+        }
+
+    def _record(self, state: dict[str, Any], values: dict[int, Any]) -> dict[str, Any]:
+        """Metrics by their place in the list of names."""
+        sums = state["sums"]
+        for i, value in values.items():
+            value = jnp.asarray(value, sums.dtype)
+            sums = sums.at[:, i].add(jnp.stack([value.sum(), jnp.asarray(value.size, sums.dtype)]))
+        return {**state, "sums": sums}
+
+    def _summary(self, state: dict[str, Any]) -> tuple:
+        total, count = state["sums"]
+        means = jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+        return state["T"], state["ep"], state["avg_G"], state["counted"], means
+
+    def afresh(self, state: dict[str, Any], due: Any) -> dict[str, Any]:
+        """The state after a report, where there was one: the interval begins anew."""
+        return {**state, **{name: jnp.where(due, x, state[name]) for name, x in self._nothing().items()}}
+
+
+class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
+    r"""Watch a training in environments inside JAX, and report from inside a compiled loop, without leaving it.
+
+    It is to a :class:`coax.envs.JaxVectorEnv` what :class:`TrainMonitor` is to other environments, and also works in a
+    Python loop. A compiled loop writes no line for each episode, but one for each interval: means over the episodes
+    that ended in it (`G`, `t`), over its steps (`avg_r`, `dt`), and of what was recorded.
+
+    Parameters
+    ----------
+    env : JaxVectorEnv
+        The environments.
+    every : int, optional
+        After how many steps, of all environments together, to report again, at least 1.
+    metrics : sequence of str, optional
+        The names of the metrics that are recorded: a compiled program must know beforehand what it has to keep.
+    tensorboard_dir : str, optional
+        Where to write event files for TensorBoard, as for :class:`TrainMonitor`.
+    log_all_metrics : bool, optional
+        Whether the log line shows all metrics, as for :class:`TrainMonitor`.
+    smoothing : float, optional
+        About how many of the last episodes :attr:`avg_G` looks back on, at least 1.
+    **logger_kwargs
+        For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`.
+
+    Attributes
+    ----------
+    T : int
+        Number of steps plus number of episodes begun, in all environments, as :class:`TrainMonitor` counts. It stays at
+        2^31 - 1 once it is there, and so does `ep`.
+    ep : int
+        Number of episodes begun.
+    t : i32[N]
+        Number of steps in the present episode of each environment.
+    G : f32[N]
+        Sum of its rewards, without discount.
+    avg_G : float
+        Running mean of the returns of finished episodes.
+
+    Raises
+    ------
+    TypeError
+        If the environments do not run inside JAX, or an argument has the wrong type.
+    ValueError
+        If a number is less than 1, or a name occurs twice.
+
+    Notes
+    -----
+    A report is an ordered callback, which costs the program a wait. What goes wrong in it, e.g. a full disk, is raised
+    by the next call on the objects. Under ``vmap`` there is no order: there, return the metrics and report between
+    calls.
+
+    Examples
+    --------
+    >>> env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs=4, random_seed=13)
+    >>> env = coax.wrappers.DeviceTrainMonitor(env, every=10_000, metrics=["QLearning/loss"], name="dqn")
+    """
+
+    every = Fixed("_rule.every", "After how many steps it reports.", "DeviceTrainMonitor")
+    smoothing = Number(low=1)
+    metrics = Fixed("_sink.names", "The names of the metrics that are recorded.", "DeviceTrainMonitor")
+
+    def __init__(
+        self,
+        env: Any,
+        every: int = 10_000,
+        metrics: Sequence[str] = (),
+        tensorboard_dir: str | os.PathLike | None = None,
+        log_all_metrics: bool = False,
+        smoothing: float = 10,
+        **logger_kwargs: Any,
+    ):
+        if not isinstance(env, Stateful) or not hasattr(type(env), "transition"):
+            raise TypeError(
+                f"DeviceTrainMonitor: expected a coax.envs.JaxVectorEnv, got {type(env).__name__}. "
+                "Fix: use coax.wrappers.TrainMonitor, in a Python loop."
+            )
+        gymnasium.vector.VectorWrapper.__init__(self, env)  # type: ignore[arg-type]
+        names = _as_names(metrics)
+        self._rule: MonitorRule = MonitorRule.shared(env.num_envs, _as_every(every), len(names))  # type: ignore[attr-defined]
+        directory = None if tensorboard_dir is None else stamped(tensorboard_dir)
+        self._sink = Sink(names, directory, log_all_metrics, **logger_kwargs)
+        self._write(self._rule.init(DeviceTrainMonitor.smoothing.leaf(smoothing, "DeviceTrainMonitor")))
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Counters of environments that have just been reset."""
+        return self._rule.init(self._state["smoothing"])
+
+    @property
+    def children(self) -> tuple[Stateful, ...]:
+        """The environments."""
+        return (self.env,)  # type: ignore[return-value]
+
+    # --- the environments
+
+    @property
+    def observation(self) -> Any:
+        """What the next actions are to be chosen from: leaves [N, *obs]."""
+        return self.env.observation  # type: ignore[attr-defined]
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes: all, or those in ``options['reset_mask']``."""
+        S, info = self.env.reset(seed=seed, options=options)
+        rows = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        self._write(self._rule.begin(self._peek(), rows))
+        return S, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take one step in each."""
+        S, R, terminated, truncated, info = self.env.step(actions)
+        self._count(R, terminated | truncated)
+        return S, R, terminated, truncated, info
+
+    def transition(self, actions: Any) -> Any:
+        """The same step, as :func:`coax.envs.transition` gives it."""
+        row = self.env.transition(actions)  # type: ignore[attr-defined]
+        self._count(row.R, row.terminated | row.truncated)
+        return row
+
+    def close(self, **kwargs: Any) -> None:
+        """Report what is not reported yet, and close the environments."""
+        if np.asarray(self._peek()["counted"])[0]:
+            self._report_now()
+        if self._sink.writer is not None:
+            self._sink.writer.close()
+        self.env.close(**kwargs)
+
+    # --- counting
+
+    def _count(self, R: Any, over: Any) -> None:
+        state, due = self._rule.count(self._peek(), R, over)
+        if is_tracing():
+            _report(self._sink, due, self._rule.summary(state))
+            self._write(self._rule.afresh(state, due))
+        else:
+            self._write(state)
+            if due:
+                self._report_now()
+
+    def _report_now(self) -> None:
+        self._poll()
+        state = self._peek()
+        self._write(self._rule.afresh(state, True))
+        self._sink.write(*map(np.asarray, self._rule.summary(state)))
+
+    def record_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Take down metrics, for their mean over the interval.
+
+        Parameters
+        ----------
+        metrics : mapping from str to number
+            What an updater returns, or any mapping. An array counts with all its entries. Of these only what was named
+            at construction is kept.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping.
+        ValueError
+            If none of these metrics was named.
+        """
+        if not isinstance(metrics, Mapping):
+            raise TypeError(
+                f"metrics: expected a mapping from names to numbers, got {type(metrics).__name__}. "
+                "Fix: pass what updater.update(batch) returns, or a dict."
+            )
+        known = [name for name in self._sink.names if name in metrics]
+        if metrics and not known:
+            raise ValueError(
+                f"record_metrics: expected some of the metrics {list(self._sink.names)}, got {list(metrics)}. "
+                f"Fix: name them at construction: DeviceTrainMonitor(env, metrics={list(metrics)[:1]})."
+            )
+        values = {self._sink.names.index(name): metrics[name] for name in known}
+        self._write(self._rule.record(self._peek(), values))
+
+    def _read(self, name: str) -> Any:
+        value = self._peek()[name]
+        if is_tracing():
+            return value
+        self._owned -= {name}
+        return np.asarray(value) if np.ndim(value) else np.asarray(value).item()
+
+    T = property(operator.methodcaller("_read", "T"), doc="Number of steps plus number of episodes begun.")
+    ep = property(operator.methodcaller("_read", "ep"), doc="Number of episodes begun.")
+    t = property(operator.methodcaller("_read", "t"), doc="Number of steps in the present episodes, i32[N].")
+    G = property(operator.methodcaller("_read", "G"), doc="Sums of the rewards of the present episodes, f32[N].")
+    avg_G = property(operator.methodcaller("_read", "avg_G"), doc="Running mean of the returns of finished episodes.")
+
+    @property
+    def logger(self) -> Any:
+        """Where the log lines go."""
+        return self._sink.logger
+
+    def _poll(self) -> None:
+        self._sink.raise_failure()
+
+
+def _report(sink: Sink, due: jax.Array, summary: tuple) -> None:
+    """Report from a compiled program, if it is time for that."""
+
+    @custom_vmap
+    def report(due: jax.Array, *summary: jax.Array) -> jax.Array:
+        jax.lax.cond(due, lambda: io_callback(sink, None, *summary, ordered=True), lambda: None)
+        return due
+
+    @report.def_vmap
+    def _(axis_size: int, in_batched: Any, *args: Any) -> Any:
+        raise StateError(
+            "DeviceTrainMonitor is used under jax.vmap, where reports have no order. Fix: leave it out of what is mapped "
+            " seeds; return the metrics, or call the mapped function several times and look at them in between."
+        )
+
+    report(due, *summary)
+
+
+def _averaged(avg: jax.Array, n: jax.Array, most: jax.Array, G: jax.Array, over: jax.Array) -> tuple:
+    """The running mean after the episodes that are over, one after the other, and how many it knows of."""
+    rank = jnp.minimum(most, n + jnp.cumsum(over))
+    share = jnp.where(over, 1 / jnp.maximum(rank, 1), 0)
+    # What is left of each after those that follow it.
+    left = jnp.cumprod((1 - share)[::-1])[::-1]
+    later = jnp.concatenate([left[1:], jnp.ones(1, left.dtype)])
+    return left[0] * avg + jnp.sum(jnp.where(over, share * later * G, 0)), jnp.minimum(most, n + over.sum())
+
+
+def _saturated(count: jax.Array, more: Any) -> jax.Array:
+    return count + jnp.minimum(jnp.asarray(more, jnp.int32), _MOST - count)
+
+
+def _as_every(every: Any) -> int:
+    if isinstance(every, bool) or not hasattr(every, "__index__"):
+        raise TypeError(f"every: expected an integer, got {every!r}. Fix: pass for instance every=10_000.")
+    if operator.index(every) < 1:
+        raise ValueError(f"every: expected at least 1, got {every}. Fix: pass for instance every=10_000.")
+    return operator.index(every)
+
+
+def _as_names(metrics: Any) -> tuple[str, ...]:
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"metrics: expected names, got {names!r}. Fix: pass for instance metrics=['QLearning/loss'].")
+    if len(set(names)) < len(names):
+        raise ValueError(f"metrics: expected each name once, got {list(names)}. Fix: leave out what occurs twice.")
+    return names
