@@ -381,8 +381,8 @@ def _report(sink: Sink, due: jax.Array, summary: tuple) -> None:
     @report.def_vmap
     def _(axis_size: int, in_batched: Any, *args: Any) -> Any:
         raise StateError(
-            "DeviceTrainMonitor is used under jax.vmap, where reports have no order. Fix: leave it out of what is mapped "
-            " seeds; return the metrics, or call the mapped function several times and look at them in between."
+            "DeviceTrainMonitor is used under jax.vmap, where reports have no order. Fix: leave it out of what is "
+            "mapped; return the metrics, or call the mapped function several times and look at them in between."
         )
 
     report(due, *summary)
