@@ -19,7 +19,7 @@ from ..utils._generators import generator_from_array, generator_to_array
 from ._saved import checked
 from ._transitions import Transitions
 
-__all__ = ("BaseReplayBuffer", "as_size")
+__all__ = ("BaseReplayBuffer", "as_capacity", "as_size")
 
 
 class BaseReplayBuffer(HostStateful):
@@ -40,10 +40,13 @@ class BaseReplayBuffer(HostStateful):
         If `capacity` or `frame_axis` is not an integer, or `capacity` is less than 1.
     """
 
-    instead: ClassVar[str] = "add and sample outside of it, and pass the batch as an argument"
+    instead: ClassVar[str] = (
+        "add and sample outside of it, and pass the batch as an argument; or use a "
+        "coax.experience_replay.DeviceReplayBuffer"
+    )
 
     def __init__(self, capacity: int, random_seed: int | None, frame_axis: int | None):
-        self._capacity = _as_capacity(capacity)
+        self._capacity = as_capacity(capacity)
         self._frame_axis = None if frame_axis is None else _as_axis(frame_axis)
         self._random_seed = random_seed
         self._generator = np.random.default_rng(fresh_seed() if random_seed is None else random_seed)
@@ -206,7 +209,14 @@ def as_size(x: Any) -> int:
         raise TypeError(f"batch_size: expected an integer, got {x!r}. Fix: pass for instance batch_size=32.") from None
 
 
-def _as_capacity(x: Any) -> int:
+def as_capacity(x: Any) -> int:
+    """A capacity as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an integer, or less than 1.
+    """
     fix = "Fix: pass for instance capacity=100_000."
     try:
         capacity = operator.index(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
@@ -64,6 +64,11 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
     >>> batch = buffer.sample(batch_size=2)
     >>> buffer.update(batch.idx, Adv=np.array([0.5, 0.25]))
     """
+
+    instead: ClassVar[str] = (
+        "add and sample outside of it, and pass the batch as an argument; or use a "
+        "coax.experience_replay.DevicePrioritizedReplayBuffer"
+    )
 
     def __init__(
         self,

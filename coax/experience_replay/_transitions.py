@@ -13,7 +13,7 @@ from ..reward_tracing import TransitionBatch
 from ._cut import Cut, cut_of
 from ._observations import AT_ONCE, Observations
 
-__all__ = ("NUMBERS", "STORED", "Kind", "Transitions", "describe")
+__all__ = ("NUMBERS", "STORED", "Kind", "Transitions", "describe", "fields_of", "names_of")
 
 NUMBERS = ("logP", "Rn", "In", "W", "logP_next")
 # Not idx: the place of a row tells which it is.
@@ -52,7 +52,7 @@ class Kind(NamedTuple):
         """
         fields = fields_of(batch)
         leaves, tree = jax.tree.flatten(fields)
-        names = _names_of(fields)
+        names = names_of(fields)
         rows = [_as_rows(name, x, len(batch.Rn)) for name, x in zip(names, leaves, strict=True)]
         kind = cls(
             tree, names, tuple((x.dtype, x.shape[1:]) for x in rows), [(x.dtype, (1, *x.shape[1:])) for x in rows]
@@ -300,7 +300,7 @@ def describe(dtype: Any, shape: Any) -> str:
     return f"{dtype}{list(shape)}"
 
 
-def _names_of(fields: tuple[Any, ...]) -> tuple[str, ...]:
+def names_of(fields: tuple[Any, ...]) -> tuple[str, ...]:
     return tuple(
         name + jax.tree_util.keystr(path)
         for name, field in zip(STORED, fields, strict=True)
