@@ -3,6 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from coax.reward_tracing import Rollout, concatenate
+
 
 @st.composite
 def episodes(draw):
@@ -73,3 +75,57 @@ def assert_rows(batch, rows):
     assert batch.batch_size == len(rows)
     for name, column in zip(FIELDS, zip(*rows, strict=True), strict=True):
         np.testing.assert_allclose(getattr(batch, name), np.stack(column), rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@st.composite
+def rollouts(draw, T=None):
+    """Draw a rollout [T, 2], the weights [T, 2], and the steps of each environment that are in it.
+
+    A row that is no step may follow the end of an episode, or each, and follows what is over before T. It is NaN
+    wherever it can be, and its flags say anything. The true next observation of each step is said. The last step of an
+    episode that is still running is said to be truncated in the steps, but not in the rollout.
+    """
+    gap = draw(st.sampled_from(["never", "always", "sometimes"]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    rows, steps = [], []
+    for _ in range(2):
+        column = []
+        for episode in draw(episodes()):
+            following = [*episode[1:], {"s": episode[-1]["s"] + 0.5}]
+            column += [{"s_next": t["s"], **s} for s, t in zip(episode, following, strict=True)]
+            if gap == "always" or (gap == "sometimes" and rng.random() < 0.5):
+                column.append(None)
+        rows.append(column)
+        steps.append([step for step in column if step is not None])
+    T = T or max(map(len, rows))
+    rows = [
+        [NO_STEP | {"done": rng.random() < 0.5} if x is None else x for x in c + [None] * (T - len(c))] for c in rows
+    ]
+    columns = {name: np.array([[x[name] for x in column] for column in rows]).swapaxes(0, 1) for name in NO_STEP}
+    for column in steps:
+        if not column[-1]["done"]:
+            column[-1] = column[-1] | {"truncated": True}
+    rollout = Rollout(*(columns[name] for name in NAMES), ~np.isnan(columns["r"]))
+    return rollout, columns["w"], steps
+
+
+NAMES = ("s", "a", "logp", "r", "done", "truncated", "s_next")
+NAN = np.full(2, np.nan, np.float32)
+NO_STEP = {"s": NAN, "a": 0, "logp": np.nan, "r": np.nan, "done": False, "truncated": True, "s_next": NAN, "w": np.nan}
+
+
+def traced(tracer, steps):
+    """What a tracer makes of steps, in the order in which they begin."""
+    batches = []
+    for step in steps:
+        tracer.add(**step)
+        if tracer:
+            batches.append(tracer.flush())
+    return concatenate(batches)
+
+
+def assert_same_rows(batch, rows, want, names=FIELDS):
+    """These rows of one batch are the first ones of another."""
+    for name in names:
+        got, expected = (np.asarray(getattr(tb, name)) for tb in (batch, want))
+        np.testing.assert_allclose(got[rows], expected[: np.sum(rows)], rtol=1e-5, atol=1e-6, err_msg=name)
