@@ -3,6 +3,7 @@
 Importing this package registers ``ConnectFour-v0`` and ``FrozenLakeNonSlippery-v0`` with Gymnasium.
 """
 
+from ._as_functional import as_functional
 from ._cart_pole import CartPole
 from ._connect_four import ConnectFourEnv
 from ._frozen_lake import FrozenLake
@@ -21,6 +22,7 @@ __all__ = (
     "Outcome",
     "Pendulum",
     "Transition",
+    "as_functional",
     "transition",
 )
 
