@@ -89,7 +89,7 @@ class Metrics(Mapping):
         return {**other, **self} if isinstance(other, Mapping) else NotImplemented
 
     def __repr__(self) -> str:
-        if any(isinstance(array, jax.core.Tracer) for array in self._arrays):
+        if not all(map(_has_values, self._arrays)):
             return f"Metrics({', '.join(self.names)})"
         return f"Metrics({', '.join(f'{k}={v}' for k, v in self.items())})"
 
@@ -101,3 +101,8 @@ class Metrics(Mapping):
         new = object.__new__(cls)
         new._names, new._arrays, new._host = names, tuple(arrays), {}
         return new
+
+
+def _has_values(array: Any) -> bool:
+    """Not so for tracers, nor for what else a tree of metrics may hold: shapes, shardings, axes."""
+    return isinstance(array, jax.Array | np.ndarray) and not isinstance(array, jax.core.Tracer)

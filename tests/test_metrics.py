@@ -39,6 +39,13 @@ def test_a_read_only_mapping():
         m["a"] = 3
 
 
+def test_a_tree_of_something_else_is_shown_too():
+    m = metrics(a=1, b=2)
+    assert repr(jax.tree.map(np.shape, m)) == "Metrics(a, b)"
+    assert repr(jax.tree.map(lambda x: x.sharding, m)) == "Metrics(a, b)"
+    assert repr(jax.eval_shape(lambda: m)) == "Metrics(a, b)"
+
+
 def test_merging():
     m = metrics(a=1, b=2) | metrics(b=3, c=4)
     assert isinstance(m, Metrics)

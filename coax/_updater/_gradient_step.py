@@ -73,7 +73,9 @@ def fill_dead_rows(live: jax.Array, tree: Any) -> Any:
 
     def fill(x: Any) -> jax.Array:
         x = jnp.asarray(x)
-        donor = jnp.where(some, x[first], jnp.zeros_like(x[0]))
+        # a gather: of a batch over several devices it moves the one row, where a slice moves all of them
+        row = jnp.take(x, first, axis=0, mode="clip")
+        donor = jnp.where(some, row, jnp.zeros_like(row))
         return jnp.where(live.reshape(-1, *(1,) * (x.ndim - 1)), x, donor)
 
     return jax.tree.map(fill, tree)
