@@ -18,9 +18,9 @@ from .._stateful import Stateful, is_tracing, name_of, refuse_in_trace
 from ..reward_tracing import TransitionBatch
 from ._base import as_capacity, as_size
 from ._layout import Layout
-from ._ring import MOST_PLACES, Ring
+from ._ring import MOST_PLACES, NOWHERE, Ring
 
-__all__ = ("BaseDeviceReplayBuffer", "StoreRule", "as_mask")
+__all__ = ("BaseDeviceReplayBuffer", "StoreRule", "as_mask", "put_rows")
 
 _AT_ONCE = 1024  # how many rows an iterator fetches in one go
 
@@ -48,7 +48,7 @@ class StoreRule(Rule):
         """The entries with more rows in them, and the places i32[B] of these."""
         rows, ring = self.layout.packed(leaves), Ring.of(given["ring"])
         places, ring = ring.claim(len(leaves[0]), mask, self.capacity)
-        stores = {name: x.at[places].set(rows[name], mode="drop") for name, x in given["stores"].items()}
+        stores = {name: put_rows(x, places, rows[name]) for name, x in given["stores"].items()}
         return {**given, "stores": stores, "ring": ring.packed}, places
 
     def _get(self, stores: dict[str, jax.Array], places: jax.Array) -> dict[str, jax.Array]:
@@ -58,6 +58,16 @@ class StoreRule(Rule):
         """The rows that were added so long ago."""
         places, idx = Ring.of(given["ring"]).at_age(ages, self.capacity)
         return self.layout.unpacked(self._get(given["stores"], places), idx)
+
+
+def put_rows(store: jax.Array, places: jax.Array, rows: jax.Array) -> jax.Array:
+    """The store [N, ...] with rows [B, ...] at places i32[B]; those nowhere are dropped.
+
+    XLA turns a scatter of one row into something for which it sometimes copies the store. So there are always two.
+    """
+    if len(places) == 1:
+        places, rows = jnp.append(places, NOWHERE), jnp.concatenate([rows, rows])
+    return store.at[places].set(rows, mode="drop")
 
 
 class BaseDeviceReplayBuffer(Stateful):

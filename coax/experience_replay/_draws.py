@@ -71,12 +71,12 @@ def _drawn_again(key: jax.Array, order: jax.Array, size: jax.Array) -> jax.Array
     numbers, turn = jax.lax.while_loop(
         lambda carry: (carry[1] < most) & repeats(carry[0]), again, (draw(jnp.int32(0)), jnp.int32(1))
     )
-    numbers, _ = jax.lax.while_loop(
-        lambda carry: repeats(carry[0]),
-        lambda carry: (_one_by_one(jax.random.fold_in(key, carry[1]), order, size), carry[1]),
-        (numbers, turn),
-    )
-    return numbers
+
+    def singly(carry: tuple) -> tuple:
+        _, turn = carry  # it changes, since XLA takes out of a loop what stays the same, and would always do it
+        return _one_by_one(jax.random.fold_in(key, turn), order, size), turn + 1
+
+    return jax.lax.while_loop(lambda carry: repeats(carry[0]), singly, (numbers, turn))[0]
 
 
 def _below(key: jax.Array, count: int, size: jax.Array) -> jax.Array:

@@ -357,5 +357,7 @@ def test_inside_a_compiled_function():
         tracer.add(s, 0, 0.0, False)
         return s
 
-    with pytest.raises(StateError, match=r"LambdaReturn\.add lives in .*Fix: use coax\.returns\.lambda_returns"):
+    with pytest.raises(
+        StateError, match=r"LambdaReturn\.add lives in .*Fix: use coax\.reward_tracing\.lambda_transitions"
+    ):
         f(1.0)

@@ -370,6 +370,8 @@ def test_inside_a_compiled_function():
         tracer.add(s, 0, 0.0, False)
         return s
 
-    with pytest.raises(StateError, match=r"NStep\.add lives in host memory.*Fix: use the transitions of coax\.returns"):
+    with pytest.raises(
+        StateError, match=r"NStep\.add lives in host memory.*Fix: use coax\.reward_tracing\.DeviceNStep"
+    ):
         f(1.0)
     assert len(tracer) == 0

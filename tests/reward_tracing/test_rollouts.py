@@ -175,8 +175,10 @@ def compare(batch, rollout, want, names=FIELDS):
         rows = rollout.mask & (np.arange(E) == e)
         assert tb.batch_size == rows.sum()
         assert_same_rows(batch, rows.ravel(), tb, names)
-    assert not batch.W[~rollout.mask.ravel()].any()
-    assert not np.isnan([batch.Rn, batch.In, batch.W]).any()
+    # what is no step is a window of its own
+    for x in (batch.Rn, batch.In, batch.W, batch.A_next):
+        assert not x[~rollout.mask.ravel()].any()
+    assert np.isnan(batch.S_next[~rollout.mask.ravel()]).all()
     np.testing.assert_array_equal(batch.idx, np.arange(T * E))
 
 
