@@ -123,7 +123,7 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
             then nothing is stored.
         """
         leaves = self._rule.layout.leaves_of(transition_batch, self._capacity)
-        self._change(self._rule.add, leaves, as_mask(mask, len(leaves[0])))
+        self._change(self._rule.add, self._rule.changes, leaves, as_mask(mask, len(leaves[0])))
 
     def sample(self, batch_size: int = 32) -> TransitionBatch:
         """Draw transitions uniformly, without replacement.
@@ -150,9 +150,10 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
         size = self._as_size(batch_size)
         most = self._capacity if is_tracing() else len(self)
         if size > most:
-            what = "there is room for in the buffer" if is_tracing() else "in the buffer"
+            what, fix = "in the buffer", "wait until len(buffer) >= batch_size"
+            if is_tracing():
+                what, fix = "that there is room for", "pass a smaller one, or make the buffer larger"
             raise ValueError(
-                f"batch_size: expected a number from 1 to the {most} transitions {what}, got {batch_size}. "
-                "Fix: wait until len(buffer) >= batch_size."
+                f"batch_size: expected a number from 1 to the {most} transitions {what}, got {batch_size}. Fix: {fix}."
             )
         return self._draw(size)

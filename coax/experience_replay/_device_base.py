@@ -176,9 +176,9 @@ class BaseDeviceReplayBuffer(Stateful):
         state = self._peek()
         return {name: state[name] for name in self._rule.changes}
 
-    def _change(self, step: InPlace, *args: Any) -> None:
-        """Run a step ``(given, rest, *args) -> new`` of the rule on what is changed in place and the rest."""
-        state, entries = self._peek(), self._rule.changes
+    def _change(self, step: InPlace, entries: tuple[str, ...], *args: Any) -> None:
+        """Run a step ``(given, rest, *args) -> new`` of the rule on the entries it changes in place, and the rest."""
+        state = self._peek()
         given = {name: state[name] for name in entries}
         rest = {name: x for name, x in state.items() if name not in entries and name != "rng"}
 
