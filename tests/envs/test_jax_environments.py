@@ -76,6 +76,31 @@ def test_step_by_step(case, x64):
 
 
 @pytest.mark.parametrize(
+    ("env", "theirs", "high", "actions"),
+    [
+        (CartPole(sutton_barto_reward=True), CartPoleEnv(sutton_barto_reward=True), [2.6, 9, 0.25, 9], [0, 1]),
+        (Pendulum(), PendulumEnv(), [30, 8], np.array([[-9], [-1], [0], [1.5], [9]], np.float32)),
+    ],
+)
+def test_one_step_from_anywhere(env, theirs, high, actions):
+    n = 400
+    rng = np.random.default_rng(17)
+    S, A = rng.uniform(-np.array(high), high, (n, len(high))), np.array([actions[i % len(actions)] for i in range(n)])
+    out = jax.jit(jax.vmap(functools.partial(env.step, key=None)))(S.astype(np.float32), A)
+    expected = []
+    for i in range(n):
+        set_state(theirs, S[i])
+        expected.append(theirs.step(A[i])[:3])
+    s, r, terminated = (np.array(column) for column in zip(*expected, strict=True))
+    np.testing.assert_allclose(out.observation, s, 1e-4, 1e-4)
+    np.testing.assert_allclose(out.reward, r, 1e-4, 1e-4)
+    np.testing.assert_array_equal(out.terminated, terminated)
+    if isinstance(env, CartPole):
+        beyond = np.array([s[:, 0] > 2.4, s[:, 0] < -2.4, s[:, 2] > np.pi / 15, s[:, 2] < -np.pi / 15])
+        assert (beyond[:, beyond.sum(0) == 1].sum(1) > 3).all()  # each bound alone ended some
+
+
+@pytest.mark.parametrize(
     ("env", "name", "kwargs"),
     [
         (CartPole(), "CartPole-v1", {}),
