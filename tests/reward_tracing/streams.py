@@ -87,6 +87,10 @@ def rollouts(draw, T=None):
     """
     gap = draw(st.sampled_from(["never", "always", "sometimes"]))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+
+    def flags():
+        return dict(zip(("done", "truncated"), rng.random(2) < 0.5, strict=True))
+
     rows, steps = [], []
     for _ in range(2):
         column = []
@@ -98,9 +102,7 @@ def rollouts(draw, T=None):
         rows.append(column)
         steps.append([step for step in column if step is not None])
     T = T or max(map(len, rows))
-    rows = [
-        [NO_STEP | {"done": rng.random() < 0.5} if x is None else x for x in c + [None] * (T - len(c))] for c in rows
-    ]
+    rows = [[NO_STEP | flags() if x is None else x for x in c + [None] * (T - len(c))] for c in rows]
     columns = {name: np.array([[x[name] for x in column] for column in rows]).swapaxes(0, 1) for name in NO_STEP}
     for column in steps:
         if not column[-1]["done"]:
@@ -111,7 +113,7 @@ def rollouts(draw, T=None):
 
 NAMES = ("s", "a", "logp", "r", "done", "truncated", "s_next")
 NAN = np.full(2, np.nan, np.float32)
-NO_STEP = {"s": NAN, "a": 0, "logp": np.nan, "r": np.nan, "done": False, "truncated": True, "s_next": NAN, "w": np.nan}
+NO_STEP = {"s": NAN, "a": 0, "logp": np.nan, "r": np.nan, "done": False, "truncated": False, "s_next": NAN, "w": np.nan}
 
 
 def traced(tracer, steps):
