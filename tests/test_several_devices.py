@@ -18,7 +18,7 @@ from tests.several_devices import code_of_the_page, keep, pure_steps, steps_of_o
 
 ROOT = Path(coax.__file__).parents[1]
 TWO = "--xla_force_host_platform_device_count=2"
-SECONDS = 300  # until a process that waits for another one is given up
+SECONDS = 600  # until a process that waits for another one is given up
 PRECISIONS = {"x64": ("float64", 1e-10), "f32": ("float32", 1e-6)}
 
 
@@ -82,6 +82,12 @@ def assert_split_updates(numbers, facts, name):
         assert facts[what]["dtype"] == dtype
 
 
+def assert_split_seeds(numbers, facts, name):
+    what = f"seeds {name}"
+    assert_equal(numbers, what, 1e-6)
+    assert facts[what] == {"collectives": {}, "seeds are halves": True}
+
+
 # --- two devices
 
 
@@ -90,34 +96,20 @@ def dqn(tmp_path_factory):
     return on_two_devices(tmp_path_factory.mktemp("dqn"), "dqn", "seeds dqn", "objects")
 
 
-@pytest.fixture(scope="module")
-def others(tmp_path_factory):
-    names = [name for name in LEARNERS if name != "dqn"]
-    return on_two_devices(tmp_path_factory.mktemp("others"), "page", *names, *(f"seeds {name}" for name in names))
-
-
 def test_batches_over_two_devices(dqn):
     assert_split_updates(*dqn, "dqn")
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize("name", [name for name in LEARNERS if name != "dqn"])
-def test_batches_of_others_over_two_devices(others, name):
-    assert_split_updates(*others, name)
-
-
 def test_seeds_over_two_devices(dqn):
-    numbers, facts = dqn
-    assert_equal(numbers, "seeds dqn", 1e-6)
-    assert facts["seeds dqn"] == {"collectives": {}, "seeds are halves": True}
+    assert_split_seeds(*dqn, "dqn")
 
 
 @pytest.mark.gate
 @pytest.mark.parametrize("name", [name for name in LEARNERS if name != "dqn"])
-def test_seeds_of_others_over_two_devices(others, name):
-    numbers, facts = others
-    assert_equal(numbers, f"seeds {name}", 1e-6)
-    assert facts[f"seeds {name}"] == {"collectives": {}, "seeds are halves": True}
+def test_others_over_two_devices(name, tmp_path):
+    runs = on_two_devices(tmp_path, name, f"seeds {name}")
+    assert_split_updates(*runs, name)
+    assert_split_seeds(*runs, name)
 
 
 def test_objects_on_two_devices(dqn):
@@ -136,8 +128,8 @@ def test_what_goes_wrong_on_two_devices(dqn):
 
 
 @pytest.mark.gate
-def test_the_code_on_the_page(others):
-    numbers, facts = others
+def test_the_code_on_the_page(tmp_path):
+    numbers, facts = on_two_devices(tmp_path, "page")
     assert_equal(numbers, "page", 1e-6)
     assert facts["page"] == {"states are replicated": True, "seeds are halves": True}
 
