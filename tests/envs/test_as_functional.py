@@ -77,6 +77,16 @@ class Steps(Environment):
     """Of a package of a user's own."""
 
 
+class FlagsApart(Steps):
+    """As since gymnax 1.0."""
+
+    def step_env(self, key, state, action, params):
+        return super().step_env(key, state, action, params.replace(max_steps_in_episode=99))
+
+    def is_truncated(self, state, params):
+        return (state.time >= params.max_steps_in_episode) | (state.x == 2)
+
+
 class GymnaxWrapper:
     __module__ = "gymnax.wrappers.purerl"
 
@@ -94,6 +104,24 @@ def test_gymnax_before_its_flags_came_apart():
     assert not np.any([t.terminated for t in seen])  # goal 4 is out of reach in 3 steps
     assert [t.truncated.tolist() for t in seen] == [[i % 3 == 2] * 2 for i in range(6)]
     assert [t.S_next["b"].tolist() for t in seen] == [[i % 3 + 1, 0] for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "ends"),
+    [({}, "--*--*--*"), ({"max_episode_steps": 5}, "----*----"), ({"max_episode_steps": None}, "---------")],
+)
+@pytest.mark.parametrize("kind", [Steps, FlagsApart])
+def test_another_limit_than_that_of_gymnax(kind, limit, ends):
+    env = JaxVectorEnv(kind(), 1, **limit, random_seed=0)
+    seen = [transition(env, np.array([0])) for _ in ends]
+    assert "".join("*" if t.truncated[0] else "-" for t in seen) == ends
+    assert not any(t.terminated[0] for t in seen)
+
+
+def test_what_the_environment_itself_cuts_off():
+    env = JaxVectorEnv(FlagsApart(), 1, max_episode_steps=None, random_seed=0)
+    seen = [transition(env, np.array([1])) for _ in range(4)]
+    assert [(bool(t.terminated[0]), bool(t.truncated[0])) for t in seen] == [(False, False), (False, True)] * 2
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,9 @@ def set_state(env, state):
         env.unwrapped.state = np.asarray(state, np.float64)
 
 
-@pytest.mark.parametrize("x64", [False, True])
-@pytest.mark.parametrize("case", BESIDE)
+@pytest.mark.parametrize(
+    ("case", "x64"), [*((case, False) for case in BESIDE), *((case, True) for case in BESIDE if "Lake" not in case)]
+)
 def test_step_by_step(case, x64):
     ours, theirs, kwargs, steps, limit = BESIDE[case]
     rtol = 1e-6 if x64 else 2e-3 if ours is Pendulum else 2e-5  # two hundred steps of a chaotic system
