@@ -14,6 +14,7 @@ import numpy as np
 
 from ._donation import advance, owned_copy
 from ._entries import as_key
+from ._errors import StateError
 from ._program import Compiled, Program, compile_program, record, run, write_leaves
 from ._stateful import (
     Frame,
@@ -450,6 +451,11 @@ def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *ar
     pytree of arrays
         What the chosen branch returned.
 
+    Raises
+    ------
+    StateError
+        If a replay buffer in device memory is among the objects of `over`.
+
     Notes
     -----
     Outside a trace this is Python's ``if``.
@@ -457,6 +463,12 @@ def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *ar
     if not is_tracing():
         return true_fun(*args) if bool(pred) else false_fun(*args)
     objs = _device_objects(over)
+    for obj in objs:
+        if obj._is_large:
+            raise StateError(
+                f"{name_of(obj)} is in over=(...) of a coax.cond, which copies all that it holds at every step. "
+                "Fix: leave it out, call its methods outside of the cond, and leave out rows with add(..., mask=mask)."
+            )
     frame = current_frame()
     states = states_of(objs)
     abstract = jax.tree.map(_abstract, states)

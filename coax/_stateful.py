@@ -156,6 +156,7 @@ class Stateful(abc.ABC):
     _reader: int | None = None  # the one thread that looks at the state, or EVERYBODY
     _lineage: Any = None  # shared by an object and its copies
     _is_copy: bool = False
+    _is_large: bool = False  # too large to go through a branch of a coax.cond, which copies it
 
     @abc.abstractmethod
     def init(self, key: jax.Array) -> Any:

@@ -123,7 +123,9 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
             then nothing is stored.
         """
         leaves = self._rule.layout.leaves_of(transition_batch, self._capacity)
-        self._change(self._rule.add, self._rule.changes, leaves, as_mask(mask, len(leaves[0])))
+        mask = as_mask(mask, len(leaves[0]))
+        if len(leaves[0]):
+            self._change(self._rule.add, self._rule.changes, leaves, mask)
 
     def sample(self, batch_size: int = 32) -> TransitionBatch:
         """Draw transitions uniformly, without replacement.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,7 +88,7 @@ class BaseDeviceReplayBuffer(Stateful):
         If `capacity` is not an integer, or out of range.
     """
 
-    copied_by_cond: ClassVar[bool] = True
+    _is_large = True
 
     capacity = Fixed("_capacity", "How many transitions are kept at most.", "buffer")
     random_seed = Fixed("_random_seed", "The seed of the stream that samples are drawn with.", "buffer")
@@ -98,9 +98,7 @@ class BaseDeviceReplayBuffer(Stateful):
     def __init__(self, capacity: int, random_seed: int | None):
         self._capacity = as_capacity(capacity)
         if self._capacity > MOST_PLACES:
-            raise ValueError(
-                f"capacity: expected at most {MOST_PLACES}, got {capacity}. Fix: use several buffers, on several devices."
-            )
+            raise ValueError(f"capacity: expected at most {MOST_PLACES}, got {capacity}. Fix: use several buffers.")
         self._random_seed = random_seed
 
     def _start(self, **numbers: Any) -> None:

@@ -15,19 +15,20 @@ from ..reward_tracing import TransitionBatch
 from ._device_base import BaseDeviceReplayBuffer, StoreRule, as_mask
 from ._layout import Layout
 from ._ring import NOWHERE, Ring
-from ._sums import draw_stratified, empty_tree, set_leaves, total_of, value_at, with_leaves
+from ._sums import draw_stratified, empty_tree, set_leaves, value_at, with_leaves
 
 __all__ = ("DevicePrioritizedReplayBuffer",)
 
 _MOST = 1e30  # of a number one may set
 _LEAST = 1e-30  # of a priority that is not 0, so that it does not become 0 by rounding
+_OF_PRIORITIES = ("ring", "tree", "highest")  # the entries of the state that change with them
 Entries = dict[str, Any]
 
 
 class PrioritizedRule(StoreRule):
     """Pure functions of transitions that are drawn in proportion to their priorities."""
 
-    changes = ("stores", "ring", "tree", "highest")
+    changes = ("stores", *_OF_PRIORITIES)
 
     def __init__(self, capacity: int, layout: Layout):
         super().__init__(capacity, layout)
@@ -40,14 +41,13 @@ class PrioritizedRule(StoreRule):
 
     def _add(self, given: Entries, rest: Entries, leaves: list[Any], Adv: Any, mask: Any) -> Entries:
         new, places = self._put(given, leaves, mask)
-        highest = jnp.full(len(leaves[0]), given["highest"])
-        if Adv is None:
-            return {**new, "tree": set_leaves(given["tree"], places, highest)}
-        priorities = self._priorities(Adv, rest, instead=highest)
-        return {**new, **self._with_priorities(given, places, places, priorities)}
+        priorities = jnp.full(len(leaves[0]), given["highest"])
+        if Adv is not None:
+            priorities = self._priorities(Adv, rest, instead=priorities)
+        return self._with_priorities(new, places, places, priorities)
 
     def _update(self, given: Entries, rest: Entries, idx: Any, Adv: Any) -> Entries:
-        ring = Ring.of(rest["ring"])
+        ring = Ring.of(given["ring"])
         held = ring.places_of(jnp.asarray(idx, jnp.int32) + ring.seen, self.capacity)
         priorities = self._priorities(Adv, rest, instead=value_at(given["tree"], held))
         order = jnp.arange(len(held))
@@ -56,7 +56,8 @@ class PrioritizedRule(StoreRule):
 
     def _with_priorities(self, given: Entries, held: Any, places: Any, priorities: Any) -> Entries:
         highest = jnp.max(jnp.where(held == NOWHERE, 0, priorities), initial=given["highest"])
-        return {"tree": set_leaves(given["tree"], places, priorities), "highest": highest}
+        tree, read = set_leaves(given["tree"], places, priorities)
+        return {**given, "tree": tree, "highest": highest, "ring": Ring.of(given["ring"]).after({"tree": read}).packed}
 
     def _priorities(self, Adv: Any, rest: Entries, instead: jax.Array) -> jax.Array:
         """The priorities f32[B] of advantages; `instead` where these are not finite, or too large."""
@@ -72,11 +73,9 @@ class PrioritizedRule(StoreRule):
             return jnp.where(x > 0, jnp.clip(x**ratio, _LEAST, self.most), 0)
 
         leaves = scaled(given["tree"][0])
-        return {"tree": with_leaves(leaves), "highest": scaled(given["highest"]), "alpha": alpha}
+        return {**given, "tree": with_leaves(leaves), "highest": scaled(given["highest"]), "alpha": alpha}
 
-    def _sample(
-        self, given: Entries, rest: Entries, rng: Rng, count: int
-    ) -> tuple[TransitionBatch, jax.Array]:
+    def _sample(self, given: Entries, rest: Entries, rng: Rng, count: int) -> tuple[TransitionBatch, jax.Array]:
         ring, tree = Ring.of(given["ring"]), given["tree"]
         drawn = draw_stratified(tree, jax.random.uniform(rng.next_key, (count,), jnp.float32))
         places = jnp.minimum(drawn, self.capacity - 1)  # only where there are none to draw from
@@ -182,7 +181,7 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
                     f"alpha: expected finite priorities, got {highest} for the highest one. "
                     "Fix: pass a smaller alpha; nothing was changed."
                 )
-        self._change(self._rule.rescale, ("tree", "highest"), alpha)
+        self._change(self._rule.rescale, _OF_PRIORITIES, alpha)
 
     def add(self, transition_batch: TransitionBatch, Adv: Any = None, mask: Any = None) -> None:
         """Store transitions.
@@ -210,8 +209,9 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
         """
         leaves = self._rule.layout.leaves_of(transition_batch, self._capacity)
         count = len(leaves[0])
-        given = None if Adv is None else self._advantages(Adv, count)
-        self._change(self._rule.add, self._rule.changes, leaves, given, as_mask(mask, count))
+        given, mask = None if Adv is None else self._advantages(Adv, count), as_mask(mask, count)
+        if count:
+            self._change(self._rule.add, self._rule.changes, leaves, given, mask)
 
     def update(self, idx: Any, Adv: Any) -> None:
         """Give transitions new priorities.
@@ -240,7 +240,9 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
             raise TypeError(f"idx: expected integers, got {numbers.dtype}. Fix: pass the idx of a batch.")
         if numbers.ndim != 1:
             raise ValueError(f"idx: expected shape [B], got {list(numbers.shape)}. Fix: pass the idx of a batch.")
-        self._change(self._rule.update, ("tree", "highest"), numbers, self._advantages(Adv, len(numbers)))
+        given = self._advantages(Adv, len(numbers))
+        if len(numbers):
+            self._change(self._rule.update, _OF_PRIORITIES, numbers, given)
 
     def sample(self, batch_size: int = 32) -> TransitionBatch:
         """Draw transitions, with replacement, one from each of `batch_size` equal shares of the sum of all priorities.

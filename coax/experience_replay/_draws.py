@@ -31,10 +31,8 @@ def without_replacement(key: jax.Array, count: int, size: jax.Array, capacity: i
         rest is 0.
     """
     order = jnp.arange(count, dtype=jnp.int32)
-    if capacity <= 2 * count:
-        numbers = _permuted(key, size, capacity)[:count]
-    else:
-        numbers = _drawn_again(key, order, size)
+    crowded = capacity <= 2 * count  # numbers would come again and again
+    numbers = _permuted(key, size, capacity)[:count] if crowded else _drawn_again(key, order, size)
     return jnp.where(order < size, numbers, 0)
 
 

@@ -113,9 +113,7 @@ class Layout(NamedTuple):
     def unpacked(self, rows: Mapping[str, jax.Array], idx: jax.Array) -> TransitionBatch:
         """A batch with the given ids [B], of rows [B, D] of each store."""
         leaves = [
-            rows[name][:, start:stop].reshape(-1, *shape)
-            if start < stop
-            else jnp.zeros((len(idx), *shape), dtype)
+            rows[name][:, start:stop].reshape(-1, *shape) if start < stop else jnp.zeros((len(idx), *shape), dtype)
             for (name, start, stop), (dtype, shape) in zip(self.columns, self.rows, strict=True)
         ]
         fields = dict(zip(STORED, jax.tree.unflatten(self.tree, leaves), strict=True))
@@ -186,4 +184,3 @@ def _check_row(name: str, want: tuple, got: tuple) -> None:
     raise (TypeError if want[1] == got[1] else ValueError)(
         f"transition_batch.{name}: expected rows of {describe(*want)} as before, got {describe(*got)}. {_FIX}"
     )
-

@@ -17,7 +17,7 @@ NOWHERE = MOST_PLACES  # a place outside of every ring: what is written there is
 class Ring(NamedTuple):
     """How far a ring is filled. In the state it is one array i32[4].
 
-    All numbers are kept apart, so that nothing goes wrong when `count` runs over: after 2^31 - 1 comes -2^31, and
+    All numbers are kept apart, so that nothing goes wrong when `number` runs over: after 2^31 - 1 comes -2^31, and
     only differences of running numbers matter.
 
     Attributes
@@ -26,15 +26,15 @@ class Ring(NamedTuple):
         The place of the next transition.
     size : i32[]
         How many are held.
-    count : i32[]
+    number : i32[]
         The running number of the next one.
     seen : i32[]
-        Always 0, but known only when the last sample has been read: see :meth:`after`.
+        Always 0, but known only when all that was read so far has been read: see :meth:`after`.
     """
 
     cursor: jax.Array
     size: jax.Array
-    count: jax.Array
+    number: jax.Array
     seen: jax.Array
 
     @classmethod
@@ -55,12 +55,12 @@ class Ring(NamedTuple):
         new = jnp.int32(count)
         if mask is not None:
             entered = jnp.cumsum(mask, dtype=jnp.int32)
-            steps, new = entered - 1, (entered[-1] if count else new)
+            steps, new = entered - 1, entered[-1]
         places = self._wrapped(self.cursor + self.seen + steps, capacity)
         if mask is not None:
             places = jnp.where(mask, places, NOWHERE)
         cursor = self._wrapped(self.cursor + new, capacity)
-        return places, Ring(cursor, jnp.minimum(self.size + new, capacity), self.count + new, self.seen)
+        return places, Ring(cursor, jnp.minimum(self.size + new, capacity), self.number + new, self.seen)
 
     @staticmethod
     def _wrapped(place: jax.Array, capacity: int) -> jax.Array:
@@ -69,16 +69,16 @@ class Ring(NamedTuple):
     def at_age(self, age: jax.Array, capacity: int) -> tuple[jax.Array, jax.Array]:
         """Places and running numbers of those that were added so long ago; the latest has the age 1."""
         place = self.cursor - age
-        return jnp.where(place < 0, place + capacity, place), self.count - age
+        return jnp.where(place < 0, place + capacity, place), self.number - age
 
     def number_at(self, place: jax.Array, capacity: int) -> jax.Array:
         """The running numbers of what is at the given places."""
         age = self.cursor - place
-        return self.count - jnp.where(age <= 0, age + capacity, age)
+        return self.number - jnp.where(age <= 0, age + capacity, age)
 
     def places_of(self, idx: jax.Array, capacity: int) -> jax.Array:
         """Where those with the given running numbers are; nowhere if they are not held."""
-        age = self.count - idx
+        age = self.number - idx
         held = (age > 0) & (age <= self.size)
         return jnp.where(held, self.at_age(age, capacity)[0], NOWHERE)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ._device_base import put_rows
 from ._ring import NOWHERE
 
-__all__ = ("draw_stratified", "empty_tree", "set_leaves", "total_of", "value_at", "with_leaves")
+__all__ = ("draw_stratified", "empty_tree", "set_leaves", "value_at", "with_leaves")
 
 # How many children a node has. A search looks at all children of a node on each level: few levels, and few children.
 _FANOUT = 16
@@ -18,7 +17,7 @@ Tree = tuple[jax.Array, ...]
 
 def empty_tree(capacity: int) -> Tree:
     """The levels of a tree over so many zeros, leaves first: f32[N, F], where N is 1 at the root."""
-    levels = []
+    levels: list[jax.Array] = []
     while capacity > 1 or not levels:
         capacity = -(-capacity // _FANOUT)
         levels.append(jnp.zeros((capacity, _FANOUT), jnp.float32))
@@ -34,30 +33,26 @@ def with_leaves(leaves: jax.Array) -> Tree:
     return tuple(levels)
 
 
-def total_of(tree: Tree) -> jax.Array:
-    """The sum of all values."""
-    return tree[-1].sum()
-
-
 def value_at(tree: Tree, places: jax.Array) -> jax.Array:
     """The values f32[B] at the given places."""
     return tree[0].at[places // _FANOUT, places % _FANOUT].get(mode="clip")
 
 
-def set_leaves(tree: Tree, places: jax.Array, values: jax.Array) -> Tree:
+def set_leaves(tree: Tree, places: jax.Array, values: jax.Array) -> tuple[Tree, jax.Array]:
     """The tree with other values f32[B] at the given places, all of them different; those nowhere are dropped.
 
-    A sum is that of its children, added up anew, so that no rounding errors pile up.
+    A sum is that of its children, added up anew, so that no rounding errors pile up. The second thing returned is
+    known only when all have been read: see :meth:`Ring.after`.
     """
     levels = []
-    if len(places) == 1:  # see put_rows
+    if len(places) == 1:  # see put_rows in _device_base.py
         places, values = jnp.append(places, NOWHERE), jnp.append(values, values)
     for level in tree:
         nodes = places // _FANOUT
         new = level.at[nodes, places % _FANOUT].set(values, mode="drop")
         levels.append(new)
         places, values = nodes, new.at[nodes].get(mode="clip").sum(axis=1)
-    return tuple(levels)
+    return tuple(levels), values[:, None]
 
 
 def draw_stratified(tree: Tree, uniforms: jax.Array) -> jax.Array:
@@ -70,7 +65,7 @@ def draw_stratified(tree: Tree, uniforms: jax.Array) -> jax.Array:
         Where in its share each is, from [0, 1).
     """
     count = len(uniforms)
-    share = total_of(tree) / count
+    share = tree[-1].sum() / count
     # A position is a sum of two numbers, the second of which is what the first had to leave out: with a million values
     # one alone would be too coarse to tell them apart.
     position, fine = _sum(jnp.arange(count, dtype=jnp.float32) * share, uniforms * share)
