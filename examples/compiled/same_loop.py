@@ -1,4 +1,4 @@
-"""One step of DQN on FrozenLake, run first in a Python loop and then in a compiled one: the values come out the same."""
+"""One step of DQN on FrozenLake, in a Python loop and then in a compiled one: the values come out the same."""
 
 import os
 import time
