@@ -59,7 +59,8 @@ class FromBrax(FunctionalEnv):
 
     def step(self, state: Any, action: Any, key: jax.Array | None = None) -> Outcome:
         """What an action leads to. What is random in it, brax keeps in the state."""
-        state = self.env.step(state, action)
+        # brax writes into the dicts of the state that it is given; these are new ones
+        state = self.env.step(jax.tree.map(lambda x: x, state), action)
         reward, terminated = jnp.asarray(state.reward, jnp.float32), jnp.asarray(state.done, bool)
         return Outcome(state, state.obs, reward, terminated, jnp.bool_(False))
 

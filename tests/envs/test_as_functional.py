@@ -91,6 +91,63 @@ class GymnaxWrapper:
     __module__ = "gymnax.wrappers.purerl"
 
 
+class BraxState(NamedTuple):
+    obs: dict
+    reward: float
+    done: float
+    metrics: dict
+
+
+class Env:
+    """Looks like an environment of brax, and writes into the state that it is given, as many there do."""
+
+    action_size = 2
+
+    def reset(self, rng):
+        return BraxState({"x": jnp.zeros(3)}, jnp.zeros(()), jnp.zeros(()), {"cost": jnp.zeros(())})
+
+    def step(self, state, action):
+        state.metrics.update(cost=1.0)
+        x = state.obs["x"] + action.sum()
+        return state._replace(obs={"x": x}, reward=-x[0], done=jnp.where(x[0] > 2, 1.0, 0.0))
+
+
+Env.__module__ = "brax.envs.base"
+
+
+class EpisodeWrapper(Env):
+    def __init__(self, env):
+        self.env = env
+
+
+class Own(EpisodeWrapper):
+    """A wrapper of a user's own around it."""
+
+
+def test_brax():
+    env = as_functional(Env())
+    assert repr(env) == "FromBrax(Env)"
+    assert env.max_episode_steps == 1000
+    assert env.observation_space == gymnasium.spaces.Dict({"x": gymnasium.spaces.Box(-np.inf, np.inf, (3,))})
+    assert env.action_space == gymnasium.spaces.Box(-1, 1, (2,))
+    state, _ = env.reset(jax.random.key(0))
+    env.step(state, jnp.ones(2))
+    assert state.metrics["cost"] == 0
+    vector = JaxVectorEnv(env, 1, max_episode_steps=2, random_seed=0)
+    seen = [transition(vector, np.full((1, 2), a, np.float32)) for a in (0.5, 1, 0.25, 0.25, 1, 1)]
+    # the sum of what was done since the episode began: 1, 3; 0.5, 1; 2, 4
+    assert [t.S_next["x"].tolist() for t in seen] == [[[x] * 3] for x in (1, 3, 0.5, 1, 2, 4)]
+    assert [t.R.tolist() for t in seen] == [[-x] for x in (1, 3, 0.5, 1, 2, 4)]
+    assert [bool(t.terminated[0]) for t in seen] == [False, True, False, False, False, True]
+    assert [bool(t.truncated[0]) for t in seen] == [False, True] * 3
+
+
+@pytest.mark.parametrize("kind", [EpisodeWrapper, Own])
+def test_a_wrapper_of_brax_that_has_to_go(kind):
+    with pytest.raises(TypeError, match=r"brax without EpisodeWrapper, which counts time .* Fix: .*get_environment"):
+        as_functional(kind(Env()))
+
+
 def test_gymnax_before_its_flags_came_apart():
     env = as_functional(Steps())
     assert repr(env) == "FromGymnax(Steps)"
