@@ -49,6 +49,11 @@ class DistRule(Rule):
         return self.forward.uses_rng
 
     @property
+    def same_in_training(self) -> bool:
+        """Whether training and evaluation are the same program, without random numbers."""
+        return self.forward.same_in_training
+
+    @property
     def value_transform(self) -> ValueTransform:
         return self.forward.value_transform
 
@@ -144,9 +149,12 @@ class BoundDist(NamedTuple):
     rule: DistRule
     state: dict[str, Any]
     key: Any
+    known: tuple[Any, Any] | None = None  # observations [B, ...], and what is already known to be said there
 
     def dist_params(self, S: Any, A: Any = None) -> Any:
         """Leaves [B, ...]."""
+        if self.known is not None and S is self.known[0] and A is None:
+            return self.known[1]
         return self.rule.dist_params(self.state["params"], self.state["function_state"], self.key, S, A)
 
     def all_dist_params(self, S: Any) -> Any:

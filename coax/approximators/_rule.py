@@ -150,6 +150,11 @@ class FunctionRule(Rule):
             meaning.append(_meaning(closed))
         return out, used, meaning
 
+    @property
+    def same_in_training(self) -> bool:
+        """Whether training and evaluation are the same program, without random numbers."""
+        return not self.uses_rng and self._meaning[1] == self._meaning[2]
+
     # --- the function, on raw batches
 
     def init(self, key: jax.Array) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class VectorRule(Rule):
         return jax.tree.map(_strong, state), self._observed(observation)
 
     def _outcome(self, state: Any, action: Any, key: jax.Array) -> Outcome:
-        outcome = Outcome(*self.env.step(state, action, key))
+        # Of the state it gets other containers: it may write into them.
+        outcome = Outcome(*self.env.step(jax.tree.map(lambda x: x, state), action, key))
         return Outcome(
             jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), outcome.state, state),
             self._observed(outcome.observation),

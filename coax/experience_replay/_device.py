@@ -11,6 +11,7 @@ from .._donation import InPlace
 from .._entries import Rng
 from .._stateful import is_tracing
 from ..reward_tracing import TransitionBatch
+from ._base import as_size
 from ._device_base import BaseDeviceReplayBuffer, StoreRule, as_mask
 from ._draws import without_replacement
 from ._layout import Layout
@@ -149,9 +150,9 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
             If it is less than 1, or more than there can be; outside of a compiled function also if it is more than
             there are.
         """
-        size = self._as_size(batch_size)
+        size = as_size(batch_size)
         most = self._capacity if is_tracing() else len(self)
-        if size > most:
+        if not 0 < size <= most:
             what, fix = "in the buffer", "wait until len(buffer) >= batch_size"
             if is_tracing():
                 what, fix = "that there is room for", "pass a smaller one, or make the buffer larger"

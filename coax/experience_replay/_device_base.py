@@ -16,7 +16,7 @@ from .._errors import StateError
 from .._sharing import Rule
 from .._stateful import Stateful, is_tracing, name_of, refuse_in_trace
 from ..reward_tracing import TransitionBatch
-from ._base import as_capacity, as_size
+from ._base import as_capacity
 from ._layout import Layout
 from ._ring import MOST_PLACES, NOWHERE, Ring
 
@@ -195,19 +195,6 @@ class BaseDeviceReplayBuffer(Stateful):
         if is_tracing():  # outside, what comes later waits
             self._write({**self._peek(), "ring": ring}, self._owned)
         return batch
-
-    def _as_size(self, x: Any) -> int:
-        """A batch size that there can be.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is not an integer, or less than 1.
-        """
-        size = as_size(x)
-        if size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {x}. Fix: pass for instance 32.")
-        return size
 
 
 def as_mask(mask: Any, count: int) -> Any:

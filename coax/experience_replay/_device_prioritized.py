@@ -12,6 +12,7 @@ from .._donation import InPlace
 from .._entries import Number, Rng
 from .._stateful import is_tracing
 from ..reward_tracing import TransitionBatch
+from ._base import as_size
 from ._device_base import BaseDeviceReplayBuffer, StoreRule, as_mask
 from ._layout import Layout
 from ._ring import NOWHERE, Ring
@@ -270,7 +271,9 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
         RuntimeError
             Outside of a compiled function, if there is no transition to be drawn.
         """
-        size = self._as_size(batch_size)
+        size = as_size(batch_size)
+        if size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}. Fix: pass for instance 32.")
         if not is_tracing() and not np.asarray(self._peek()["tree"][-1]).any():
             raise RuntimeError(
                 f"{type(self).__name__}.sample: expected a transition with a positive priority, got "

@@ -165,7 +165,7 @@ def _check_rows(what: str, names: tuple[str, ...], leaves: list[Any], count: tup
         raise ValueError(f"{what}.Rn: expected shape [B], got {list(np.shape(leaves[names.index('Rn')]))}. {fix}")
     for name, x in zip(names, leaves, strict=True):
         if not hasattr(x, "dtype") or jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
-            raise TypeError(f"{what}.{name}: expected an array of numbers, got {type(x).__name__}. {fix}")
+            raise TypeError(f"{what}.{name}: expected an array, got {type(x).__name__}. {fix}")
         if x.shape[:1] != count or (name in NUMBERS and x.ndim != 1):
             more = "" if name in NUMBERS else ", ..."
             raise ValueError(

@@ -48,17 +48,26 @@ class PolicyRule(GradientRule):
             view = View(rule.dist, rule.excluding(out, batch.S), qs, states[core.own], own)
             each, report = parts.objective(view, batch, weights)
             bare = -weights.mean(each)
-            term, more = self._regularizer(params, states, batch, weights, key)
+            term, more = self._regularizer(params, states, batch, weights, key, view.dist_params)
             return bare + term, (function_state, {"loss_bare": bare, **report, **more})
 
         return Loss(cost, lambda report: (report, None))
 
-    def _regularizer(self, params: Any, states: list, batch: Batch, weights: Weights, key: Any) -> tuple[Any, dict]:
-        """The weighted mean of the term where the transitions start, of the parameters that are differentiated."""
+    def _regularizer(
+        self, params: Any, states: list, batch: Batch, weights: Weights, key: Any, dist_params: Any
+    ) -> tuple[Any, dict]:
+        """The weighted mean of the term where the transitions start, of the parameters that are differentiated.
+
+        Distribution parameters, leaves [B, ...], are what the policy says in training.
+        """
         plan = self.parts.regularizer
         if plan is None:
             return 0.0, {}
         now = list(states)
         now[plan.parts[0].at] = {**self.main(states), "params": params}
-        each, report = plan.bind(now, key).at_the_start(batch, weights.live)
+        bound = plan.bind(now, key)
+        if plan.parts[0] == self.core.main and self.core.main.rule.same_in_training:
+            # the compiler would find that the two passes forward are one, but not the two back
+            bound = bound._replace(f=bound.f._replace(known=(batch.S, dist_params)))
+        each, report = bound.at_the_start(batch, weights.live)
         return weights.mean(each), report
