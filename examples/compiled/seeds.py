@@ -18,7 +18,7 @@ PICTURE = os.environ.get("COAX_PICTURE", "seeds.png")
 NUM_ENVS, POINTS = 8, 20
 GAMMA = 0.99
 BATCH_SIZE = 128
-UPDATES = 2  # for each step of the eight
+UPDATES = 4  # for each step of the eight
 SYNC_EVERY = 32
 
 # --- environment: a reward of 1 for each step that the pole stays up, at most 500 of them

@@ -18,8 +18,11 @@ import sys
 import time
 from typing import NamedTuple
 
-import gymnasium
+import jax
 import numpy as np
+
+import coax
+from coax.plotting import interquartile_mean
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "doc" / "benchmarks_learning.rst"
@@ -37,6 +40,7 @@ class Row(NamedTuple):
     steps: int
     gate: float
     seeds: int = 5
+    env_id: str | None = None  # where it is evaluated; by default in the environment that it leaves behind
 
 
 ROWS = [
@@ -47,10 +51,13 @@ ROWS = [
     Row("iqn", "cartpole/iqn.py", 50_000, 475),
     Row("ppo", "cartpole/ppo.py", 100_000, 475),
     Row("ppo_vector", "cartpole/ppo_vector.py", 100_000, 475),
+    Row("compiled_dqn", "compiled/cartpole_dqn.py", 50_000, 475, env_id="CartPole-v1"),
+    Row("compiled_ppo", "compiled/cartpole_ppo.py", 100_000, 475, env_id="CartPole-v1"),
     Row("a2c", "cartpole/a2c.py", 200_000, 450),
     Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
     Row("sac", "pendulum/sac.py", 15_000, -180),
     Row("sac_vector", "pendulum/sac_vector.py", 15_000, -180),
+    Row("compiled_sac", "compiled/pendulum_sac.py", 15_000, -180, env_id="Pendulum-v1"),
     Row("td3", "pendulum/td3.py", 15_000, -180),
     Row("tqc", "pendulum/tqc.py", 15_000, -180),
     Row("ddpg", "pendulum/ddpg.py", 15_000, -180),
@@ -72,37 +79,18 @@ class Result(NamedTuple):
         return float(np.mean(self.episodes))
 
 
-def train(script, steps, seed):
-    """Run a script in this process, which is spoilt for others: settings are read when jax is imported."""
+def train(script, steps, seed, env_id=None):
+    """Run a script in this process, which is spoilt for others: settings are read when jax is first used."""
     one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ.update(COAX_STEPS=str(steps), SEED=str(seed), JAX_PLATFORMS="cpu", XLA_FLAGS=one_thread)
+    os.environ.update(COAX_STEPS=str(steps), SEED=str(seed), XLA_FLAGS=one_thread)
+    jax.config.update("jax_platforms", "cpu")
     start = time.perf_counter()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         program = runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
     seconds = time.perf_counter() - start
-    env_id = program["env"].unwrapped.spec.id
-    return Result(env_id, evaluate(program["pi"], gymnasium.make(env_id), 10_000 + seed), seconds)
-
-
-def evaluate(pi, env, seed):
-    """Returns of the mode of a policy, one for each episode."""
-    out = []
-    for i in range(N_EPISODES):
-        s, _ = env.reset(seed=seed if i == 0 else None)
-        out.append(0.0)
-        over = False
-        while not over:
-            s, r, terminated, truncated, _ = env.step(pi.mode(s))
-            out[-1] += float(r)
-            over = terminated or truncated
-    return out
-
-
-def interquartile_mean(xs):
-    """The mean without the lowest and the highest quarter, rounded down."""
-    xs = np.sort(xs)
-    cut = len(xs) // 4
-    return float(np.mean(xs[cut : len(xs) - cut]))
+    env_id = env_id or program["env"].unwrapped.spec.id
+    found = coax.training.evaluate(env_id, program["pi"].mode, N_EPISODES, seed=10_000 + seed)
+    return Result(env_id, found.returns.tolist(), seconds)
 
 
 def measure(rows, n_seeds):
@@ -122,7 +110,7 @@ def measure(rows, n_seeds):
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(N_PROCESSES, mp_context=context, max_tasks_per_child=1) as pool:
         jobs = {
-            pool.submit(train, row.script, row.steps, seed): (row, seed)
+            pool.submit(train, row.script, row.steps, seed, row.env_id): (row, seed)
             for row in rows
             for seed in range(n_seeds or row.seeds)
         }

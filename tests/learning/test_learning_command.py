@@ -1,32 +1,8 @@
 """The command that trains the examples: what it computes, and the page that it writes."""
 
-import gymnasium
 import pytest
 
 from tests.benchmarks import learning
-from tests.environments import OneState
-
-
-class Always:
-    """A policy that always does the same."""
-
-    def __init__(self, a):
-        self.a = a
-
-    def mode(self, s):
-        return self.a
-
-
-def test_interquartile_mean():
-    # One of five is left out on either side: (2 + 3 + 10) / 3. Of three, none is.
-    assert learning.interquartile_mean([100, 3, 0, 2, 10]) == pytest.approx(5)
-    assert learning.interquartile_mean([6, 0, 3]) == pytest.approx(3)
-
-
-def test_evaluate():
-    # Seven steps with reward 3 an episode.
-    env = gymnasium.wrappers.TimeLimit(OneState([1.0, 3.0]), 7)
-    assert learning.evaluate(Always(1), env, seed=0) == [21.0] * 20
 
 
 def cells(name, mean):
