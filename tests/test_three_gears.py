@@ -172,3 +172,43 @@ def test_100_steps_in_float32(make):
 def test_1000_steps_in_float64(make):
     with jax.enable_x64(True):
         check(make, 1000, 1e-6)
+
+
+@pytest.mark.gate
+def test_numbers_that_differ_between_seeds():
+    env = JaxVectorEnv(CartPole(), N, max_episode_steps=40, random_seed=1)
+    q = coax.Q(lambda S, is_training: network(2)(S), env, random_seed=1)
+    pi = coax.EpsilonGreedy(q, epsilon=0.3)
+    tracer = coax.reward_tracing.DeviceNStep(n=2, gamma=0.9, env=env)
+    qlearning = coax.td_learning.QLearning(q, optimizer=optax.inject_hyperparams(optax.adam)(learning_rate=0.5))
+
+    def step():
+        S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, A := pi(env.observation))
+        qlearning.update(tracer.add(S, A, R, terminated, truncated=truncated, s_next=S_next, mask=mask)[0])
+        return A
+
+    def train(epsilon, learning_rate, gamma):
+        pi.epsilon, tracer.gamma = epsilon, gamma
+        optimizer_state = qlearning.optimizer_state
+        hyperparams = {**optimizer_state.hyperparams, "learning_rate": learning_rate}
+        qlearning.optimizer_state = optimizer_state._replace(hyperparams=hyperparams)
+        return coax.scan(step, 20, over=(env, pi, tracer, qlearning))
+
+    init, apply = coax.transform(train, over=(env, pi, tracer, qlearning))
+    keys = jax.random.split(jax.random.key(3), 4)
+    epsilons, rates, gammas = jnp.array([0.0, 0.3, 0.6, 1.0]), jnp.array([0.0, 0.001, 0.005, 0.02]), jnp.linspace(0, 1, 4)
+    A, states = jax.jit(jax.vmap(apply))(jax.vmap(init)(keys), epsilons, rates, gammas)
+    for i in range(4):
+        # the same by a policy, a tracer and an optimizer that were made with these numbers
+        for obj, state in init(keys[i]).items():
+            obj.state = state
+        pi.epsilon, tracer.gamma = float(epsilons[i]), float(gammas[i])
+        alone = coax.td_learning.QLearning(q, optimizer=optax.adam(float(rates[i])))
+        actions = []
+        for _ in range(20):
+            S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, a := pi(env.observation))
+            alone.update(tracer.add(S, a, R, terminated, truncated=truncated, s_next=S_next, mask=mask)[0])
+            actions.append(a)
+        np.testing.assert_array_equal(A[i], actions)
+        params = jax.tree.map(lambda x, i=i: x[i], states[q]["params"])
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5), params, q.params)
