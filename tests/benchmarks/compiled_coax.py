@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -23,32 +23,19 @@ import coax.value_losses
 GAMMA = 0.99
 
 
-class Loop:
-    """A loop and what it uses.
+class Loop(NamedTuple):
+    """What makes one training.
 
     Attributes
     ----------
-    turn : callable
-        One turn of the loop. Returns the rewards and the ends of episodes in it.
-    turns : int
-        How many make one training.
+    phases : list of (callable, int, array or None)
+        A turn of a loop, which returns the rewards and the ends of episodes in it; how many; and what each is given.
     over : tuple of coax.Stateful
-    steps : int
-        Steps of all environments in a turn.
+        What they use.
     """
 
-    def __init__(self, turn, turns, over, steps, xs=None):
-        self.turn, self.turns, self.over, self.steps, self.xs = turn, turns, over, steps, xs
-
-
-def compiled(loop):
-    """A training from a key: everything begins anew."""
-
-    def everything():
-        return coax.scan(loop.turn, loop.turns, over=loop.over, xs=loop.xs)
-
-    init, apply = coax.transform(everything, over=loop.over)
-    return lambda key: apply(init(key))
+    phases: list
+    over: tuple
 
 
 def mlp(sizes, activation, outputs, scale=1.0):
@@ -87,6 +74,7 @@ def ppo(num_envs, segment, epochs, minibatches, hidden, steps, unjitted=False):
         return coax.reward_tracing.Rollout(row.S, A, logP, row.R, row.terminated, row.truncated, row.S_next, row.mask)
 
     def learn(batch):
+        batch.S_next = batch.S  # nothing is bootstrapped: In is 0. So all of it is valued once
         learner.update(batch)
         critic_learner.update(batch)
 
@@ -101,14 +89,14 @@ def ppo(num_envs, segment, epochs, minibatches, hidden, steps, unjitted=False):
         scan(epoch, epochs)
         return rows.R, rows.terminated | rows.truncated
 
-    return Loop(turn, turns, over, size)
+    return Loop([(turn, turns, None)], over)
 
 
 # --- DQN --------------------------------------------------------------------------------------------------------------
 
 
 def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
-    """The loop of DQN: in each turn one step of each environment, and some updates."""
+    """The loop of DQN: in each turn one step of each environment, and, when there is enough to draw from, updates."""
     env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs, random_seed=1)
     forward = mlp(hidden, jax.nn.relu, 2)
     q = coax.Q(lambda S, is_training: forward(S), env, random_seed=2)
@@ -122,34 +110,95 @@ def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
     over = (env, pi, tracer, buffer, qlearning)
     epsilon = optax.linear_schedule(1.0, 0.05, steps // 2)
 
-    def learn(batch):
-        qlearning.update(batch)
-
-    def copy_over():
-        q_targ.soft_update(q, tau=1.0)
-
-    def nothing(*args):
-        pass
-
-    def turn(T):
-        """`T` steps were taken before."""
-        pi.epsilon = epsilon(T)
+    def play(taken):
+        """One step of each environment, after so many were taken."""
+        pi.epsilon = epsilon(taken)
         A = pi(env.observation)
         S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, A)
         batch, there = tracer.add(S, A, R, terminated, truncated=truncated, s_next=S_next, mask=mask)
         buffer.add(batch, mask=there)
-        for _ in range(updates):
-            coax.cond(T >= begin, learn, nothing, buffer.sample(batch_size), over=qlearning)
-        coax.cond(T % sync == 0, copy_over, nothing, over=q_targ)
         return R, terminated | truncated
 
-    turns = steps // num_envs
-    return Loop(turn, turns, over, num_envs, xs=np.arange(turns, dtype=np.int32) * num_envs)
+    def turn(taken):
+        result = play(taken)
+        for _ in range(updates):
+            qlearning.update(buffer.sample(batch_size))
+        coax.cond(taken % sync == 0, copy_over, nothing, over=q_targ)
+        return result
+
+    def copy_over():
+        q_targ.soft_update(q, tau=1.0)
+
+    def nothing():
+        pass
+
+    taken = np.arange(0, steps, num_envs, dtype=np.int32)
+    first, rest = taken[taken < begin], taken[taken >= begin]
+    return Loop([(play, len(first), first), (turn, len(rest), rest)], over)
 
 
-def ppo_program(**settings):
-    return compiled(ppo(**settings))
+# --- how to run a loop ------------------------------------------------------------------------------------------------
 
 
-def dqn_program(**settings):
-    return compiled(dqn(**settings))
+def training(loop):
+    """From a key to the result: a training that begins anew each time, to be compiled."""
+
+    def everything():
+        return [coax.scan(turn, turns, loop.over, xs) for turn, turns, xs in loop.phases]
+
+    init, apply = coax.transform(everything, over=loop.over)
+    return lambda key: apply(init(key))
+
+
+class InPython:
+    """The same turns in a Python loop, which goes on from where it is."""
+
+    def __init__(self, loop):
+        self.loop = loop
+
+    def __call__(self, key):
+        for turn, turns, xs in self.loop.phases:
+            for i in range(turns):
+                result = turn() if xs is None else turn(xs[i])
+        return result, [obj.state for obj in self.loop.over]
+
+    def prepare(self, key):
+        """Nothing is compiled beforehand; the first run, which does not count, compiles what it calls."""
+        return self
+
+
+class InTurn:
+    """As many trainings as there are seeds, one after the other."""
+
+    def __init__(self, one, seeds):
+        self.one, self.seeds = one, seeds
+
+    def prepare(self, key):
+        """Compile it once, for all seeds."""
+        program = jax.jit(self.one).lower(key).compile()
+        return lambda key: [jax.block_until_ready(program(key)) for key in jax.random.split(key, self.seeds)]
+
+
+def ppo_training(**settings):
+    return training(ppo(**settings))
+
+
+def dqn_training(**settings):
+    return training(dqn(**settings))
+
+
+def ppo_python(**settings):
+    return InPython(ppo(**settings, unjitted=True))
+
+
+def dqn_python(**settings):
+    return InPython(dqn(**settings))
+
+
+def dqn_at_once(seeds, **settings):
+    one = dqn_training(**settings)
+    return lambda key: jax.vmap(one)(jax.random.split(key, seeds))
+
+
+def dqn_in_turn(seeds, **settings):
+    return InTurn(dqn_training(**settings), seeds)

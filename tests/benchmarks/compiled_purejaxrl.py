@@ -149,7 +149,7 @@ class QNetwork(nn.Module):
 
 class DQNState(TrainState):
     target: Any
-    T: Any
+    taken: Any
 
 
 def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
@@ -185,12 +185,12 @@ def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
             params=params,
             target=jax.tree.map(jnp.copy, params),
             tx=optax.adam(2.5e-4),
-            T=0,
+            taken=0,
         )
 
-        def act(rng, values, T):
+        def act(rng, values, taken):
             key_action, key_explore = jax.random.split(rng)
-            epsilon = jnp.clip((0.05 - 1.0) / (steps // 2) * T + 1.0, 0.05)
+            epsilon = jnp.clip((0.05 - 1.0) / (steps // 2) * taken + 1.0, 0.05)
             random = jax.random.randint(key_action, shape=(num_envs,), minval=0, maxval=2)
             return jnp.where(jax.random.uniform(key_explore, (num_envs,)) < epsilon, random, values.argmax(axis=-1))
 
@@ -209,31 +209,29 @@ def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
         def turn(carry, _):
             state, buffer_state, env_state, last_obs, rng = carry
             rng, key_act, key_step = jax.random.split(rng, 3)
-            action = act(key_act, network.apply(state.params, last_obs), state.T)
+            action = act(key_act, network.apply(state.params, last_obs), state.taken)
             obs, env_state, reward, done, info = step_all(
                 jax.random.split(key_step, num_envs), env_state, action, env_params
             )
-            state = state.replace(T=state.T + num_envs)
-            buffer_state = buffer.add(
-                buffer_state, {"obs": last_obs, "action": action, "reward": reward, "done": done}
-            )
+            state = state.replace(taken=state.taken + num_envs)
+            buffer_state = buffer.add(buffer_state, {"obs": last_obs, "action": action, "reward": reward, "done": done})
             loss = 0.0
             for _ in range(updates):
                 rng, key = jax.random.split(rng)
                 state, loss = jax.lax.cond(
-                    buffer.can_sample(buffer_state) & (state.T > begin),
+                    buffer.can_sample(buffer_state) & (state.taken > begin),
                     lambda state, key: learn(state, key, buffer_state),
                     lambda state, key: (state, jnp.float32(0)),
                     state,
                     key,
                 )
             state = jax.lax.cond(
-                state.T % sync == 0,
+                state.taken % sync == 0,
                 lambda state: state.replace(target=optax.incremental_update(state.params, state.target, 1.0)),
                 lambda state: state,
                 state,
             )
-            report = {"T": state.T, "loss": loss, "returns": info["returned_episode_returns"].mean()}
+            report = {"taken": state.taken, "loss": loss, "returns": info["returned_episode_returns"].mean()}
             return (state, buffer_state, env_state, obs, rng), report
 
         rng, key = jax.random.split(rng)
