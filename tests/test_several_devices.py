@@ -21,6 +21,8 @@ TWO = "--xla_force_host_platform_device_count=2"
 SECONDS = 600  # until a process that waits for another one is given up
 PRECISIONS = {"x64": ("float64", 1e-10), "f32": ("float32", 1e-6)}
 
+pytestmark = pytest.mark.gate  # each starts processes of its own
+
 
 def start(command, flags=""):
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
@@ -104,7 +106,6 @@ def test_seeds_over_two_devices(dqn):
     assert_split_seeds(*dqn, "dqn")
 
 
-@pytest.mark.gate
 @pytest.mark.parametrize("name", [name for name in LEARNERS if name != "dqn"])
 def test_others_over_two_devices(name, tmp_path):
     runs = on_two_devices(tmp_path, name, f"seeds {name}")
@@ -127,7 +128,6 @@ def test_what_goes_wrong_on_two_devices(dqn):
     assert facts["state on one device"].startswith("ValueError: Received incompatible devices for jitted computation")
 
 
-@pytest.mark.gate
 def test_the_code_on_the_page(tmp_path):
     numbers, facts = on_two_devices(tmp_path, "page")
     assert_equal(numbers, "page", 1e-6)
@@ -143,7 +143,6 @@ def address():
         return f"127.0.0.1:{found.getsockname()[1]}"
 
 
-@pytest.mark.gate
 def test_two_processes(tmp_path):
     at, files = address(), [tmp_path / f"{i}.npz" for i in range(2)]
     outs = outputs(*(start(["-m", "tests.several_devices", file, "--process", i, at]) for i, file in enumerate(files)))
@@ -164,7 +163,6 @@ def test_two_processes(tmp_path):
             assert_equal(numbers, what, tolerance)
 
 
-@pytest.mark.gate
 def test_the_program_on_the_page(tmp_path):
     at, program = address(), tmp_path / "train.py"
     program.write_text(code_of_the_page()[1])

@@ -51,6 +51,8 @@ def as_functional(env: Any, params: Any = None) -> FunctionalEnv:
 
     Examples
     --------
+    >>> coax.envs.as_functional(coax.envs.CartPole())
+    CartPole(sutton_barto_reward=False, max_episode_steps=500)
     >>> env, params = gymnax.make("Catch-bsuite")  # doctest: +SKIP
     >>> env = coax.envs.JaxVectorEnv(coax.envs.as_functional(env, params), num_envs=8)  # doctest: +SKIP
     """

@@ -77,6 +77,7 @@ print("not to be seen")
 """
 
 
+@pytest.mark.gate
 def test_measure(tmp_path, capsys):
     # Seeds 0 to 3 with 10 steps: 3 * 10, 3 * 11, 3 * 12, 3 * 13. The mean of all is 34.5, and so is that of 33 and 36.
     # Seeds 0 and 1 with 20 steps: 60 and 63.
@@ -95,6 +96,7 @@ def test_measure(tmp_path, capsys):
     assert "two: mean 61.5, interquartile mean 61.5; gate 62 MISSED" in out
 
 
+@pytest.mark.gate
 def test_measure_so_many_seeds(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -102,6 +104,7 @@ def test_measure_so_many_seeds(tmp_path):
     assert line[3] == "30"
 
 
+@pytest.mark.gate
 def test_after_an_error_nothing_more_is_trained(tmp_path):
     broken, works = tmp_path / "broken.py", tmp_path / "works.py"
     broken.write_text("raise ValueError('no such thing')")
