@@ -14,7 +14,7 @@ import coax
 STEPS = int(os.environ.get("COAX_STEPS", 50_000))  # of all environments of one seed
 SEED = int(os.environ.get("SEED", 13))
 SEEDS = int(os.environ.get("COAX_SEEDS", 64))
-PICTURE = os.environ.get("COAX_PICTURE", "seeds.png")
+PICTURE = os.environ.get("COAX_PICTURE", "seeds.png")  # none, if empty
 NUM_ENVS, POINTS = 8, 20
 GAMMA = 0.99
 BATCH_SIZE = 128
@@ -93,6 +93,7 @@ curves = np.asarray(curves)
 low, high = coax.plotting.bootstrap_band(curves[:, -1], random_seed=SEED)
 iqm = coax.plotting.interquartile_mean(curves[:, -1])
 print(f"The greedy policies of {SEEDS} seeds reach {iqm:.0f} (95 % between {low:.0f} and {high:.0f}) of 500.")
-axes = coax.plotting.plot_seeds(steps, curves, label=f"DQN, {SEEDS} seeds")
-axes.set(xlabel="environment steps", ylabel="return", title="CartPole-v1")
-axes.figure.savefig(PICTURE, dpi=150)
+if PICTURE:
+    axes = coax.plotting.plot_seeds(steps, curves, label=f"DQN, {SEEDS} seeds")
+    axes.set(xlabel="environment steps", ylabel="return", title="CartPole-v1")
+    axes.figure.savefig(PICTURE, dpi=150)

@@ -38,7 +38,7 @@ def test_runs_for_300_steps(path):
     needs = {"lunar_lander": "Box2D", "atari": "ale_py"}.get(path.parent.name)  # the extras box2d and atari
     if needs:
         pytest.importorskip(needs)
-    ran = run(path, COAX_STEPS="300")
+    ran = run(path, COAX_STEPS="300", COAX_SEEDS="2", COAX_PICTURE="")
     assert ran.returncode == 0, ran.stderr
     if path.parent.name == "frozen_lake":
         assert LAKE.search(ran.stdout), ran.stdout
