@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from .._donation import InPlace
 from .._entries import Rng
+from .._sharing import Rule
 from .._stateful import is_tracing
 from ..reward_tracing import TransitionBatch
 from ._base import as_size
-from ._device_base import BaseDeviceReplayBuffer, StoreRule, as_mask
+from ._device_base import BaseDeviceReplayBuffer, Rows, as_mask
 from ._draws import without_replacement
 from ._layout import Layout
 from ._ring import Ring
@@ -20,25 +21,35 @@ from ._ring import Ring
 __all__ = ("DeviceReplayBuffer",)
 
 
-class UniformRule(StoreRule):
-    """Pure functions of transitions that are drawn uniformly."""
+class UniformRule(Rule):
+    """Pure functions of transitions that are drawn uniformly.
+
+    Parameters
+    ----------
+    capacity : int
+    layout : Layout
+    """
+
+    changes = ("stores", "ring")  # the entries of the state that are changed in place
 
     def __init__(self, capacity: int, layout: Layout):
-        super().__init__(capacity, layout)
+        self.rows = Rows(capacity, layout)
+        self.empty = self.rows.empty
+        self.read = jax.jit(self.rows.read)
         self.add = InPlace(self._add)
         self.sample = jax.jit(self._sample, static_argnums=3)
 
     def _add(self, given: dict[str, Any], rest: dict[str, Any], leaves: list[Any], mask: Any) -> dict[str, Any]:
-        return self._put(given, leaves, mask)[0]
+        return self.rows.put(given, leaves, mask)[0]
 
     def _sample(
         self, given: dict[str, Any], rest: dict[str, Any], rng: Rng, count: int
     ) -> tuple[TransitionBatch, jax.Array]:
         ring = Ring.of(given["ring"])
-        ages = without_replacement(rng.next_key, count, ring.size, self.capacity) + 1
-        places, idx = ring.at_age(ages, self.capacity)
-        rows = self._get(given["stores"], places)
-        batch = self.layout.unpacked(rows, idx)
+        ages = without_replacement(rng.next_key, count, ring.size, self.rows.capacity) + 1
+        places, idx = ring.at_age(ages, self.rows.capacity)
+        rows = self.rows.get(given["stores"], places)
+        batch = self.rows.layout.unpacked(rows, idx)
         batch.W = jnp.where(jnp.arange(count) < ring.size, batch.W, 0)
         return batch, ring.after(rows).packed
 
@@ -123,7 +134,7 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
             If the shape of a field is another one, or there are too many transitions. All errors name the field, and
             then nothing is stored.
         """
-        leaves = self._rule.layout.leaves_of(transition_batch, self._capacity)
+        leaves = self._rule.rows.layout.leaves_of(transition_batch, self._capacity)
         mask = as_mask(mask, len(leaves[0]))
         if len(leaves[0]):
             self._change(self._rule.add, self._rule.changes, leaves, mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,54 +13,50 @@ import numpy as np
 from .._donation import InPlace, advance, owned_copy
 from .._entries import Fixed, Rng, fresh_seed
 from .._errors import StateError
-from .._sharing import Rule
 from .._stateful import Stateful, is_tracing, name_of, refuse_in_trace
 from ..reward_tracing import TransitionBatch
 from ._base import as_capacity
 from ._layout import Layout
 from ._ring import MOST_PLACES, NOWHERE, Ring
 
-__all__ = ("BaseDeviceReplayBuffer", "StoreRule", "as_mask", "put_rows")
+__all__ = ("BaseDeviceReplayBuffer", "Rows", "as_mask")
 
 _AT_ONCE = 1024  # how many rows an iterator fetches in one go
 
 
-class StoreRule(Rule):
-    """Pure functions of rows in a ring.
+class Rows(NamedTuple):
+    """Pure functions of rows in a ring: of the entries ``stores`` and ``ring`` of a state.
 
-    Parameters
+    Attributes
     ----------
     capacity : int
     layout : Layout
     """
 
-    changes: tuple[str, ...] = ("stores", "ring")  # the entries of the state that are changed in place
-
-    def __init__(self, capacity: int, layout: Layout):
-        self.capacity, self.layout = capacity, layout
-        self.read = jax.jit(self._read_at)
+    capacity: int
+    layout: Layout
 
     def empty(self) -> dict[str, Any]:
-        """The entries of the state of an empty buffer that are changed in place."""
+        """The entries of an empty buffer."""
         return {"stores": self.layout.empty(self.capacity), "ring": Ring.empty()}
 
-    def _put(self, given: dict[str, Any], leaves: list[Any], mask: Any) -> tuple[dict[str, Any], jax.Array]:
+    def put(self, given: dict[str, Any], leaves: list[Any], mask: Any) -> tuple[dict[str, Any], jax.Array]:
         """The entries with more rows in them, and the places i32[B] of these."""
         rows, ring = self.layout.packed(leaves), Ring.of(given["ring"])
         places, ring = ring.claim(len(leaves[0]), mask, self.capacity)
-        stores = {name: put_rows(x, places, rows[name]) for name, x in given["stores"].items()}
+        stores = {name: _put_rows(x, places, rows[name]) for name, x in given["stores"].items()}
         return {**given, "stores": stores, "ring": ring.packed}, places
 
-    def _get(self, stores: dict[str, jax.Array], places: jax.Array) -> dict[str, jax.Array]:
+    def get(self, stores: dict[str, jax.Array], places: jax.Array) -> dict[str, jax.Array]:
         return {name: x.at[places].get(mode="promise_in_bounds") for name, x in stores.items()}
 
-    def _read_at(self, given: dict[str, Any], ages: jax.Array) -> TransitionBatch:
+    def read(self, given: dict[str, Any], ages: jax.Array) -> TransitionBatch:
         """The rows that were added so long ago."""
         places, idx = Ring.of(given["ring"]).at_age(ages, self.capacity)
-        return self.layout.unpacked(self._get(given["stores"], places), idx)
+        return self.layout.unpacked(self.get(given["stores"], places), idx)
 
 
-def put_rows(store: jax.Array, places: jax.Array, rows: jax.Array) -> jax.Array:
+def _put_rows(store: jax.Array, places: jax.Array, rows: jax.Array) -> jax.Array:
     """The store [N, ...] with rows [B, ...] at places i32[B]; those nowhere are dropped.
 
     XLA turns a scatter of one row into something for which it sometimes copies the store. So there are always two.

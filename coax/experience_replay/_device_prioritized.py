@@ -10,10 +10,11 @@ import numpy as np
 
 from .._donation import InPlace
 from .._entries import Number, Rng
+from .._sharing import Rule
 from .._stateful import is_tracing
 from ..reward_tracing import TransitionBatch
 from ._base import as_size
-from ._device_base import BaseDeviceReplayBuffer, StoreRule, as_mask
+from ._device_base import BaseDeviceReplayBuffer, Rows, as_mask
 from ._layout import Layout
 from ._ring import NOWHERE, Ring
 from ._sums import draw_stratified, empty_tree, set_leaves, value_at, with_leaves
@@ -26,22 +27,31 @@ _OF_PRIORITIES = ("ring", "tree", "highest")  # the entries of the state that ch
 Entries = dict[str, Any]
 
 
-class PrioritizedRule(StoreRule):
-    """Pure functions of transitions that are drawn in proportion to their priorities."""
+class PrioritizedRule(Rule):
+    """Pure functions of transitions that are drawn in proportion to their priorities.
 
-    changes = ("stores", *_OF_PRIORITIES)
+    Parameters
+    ----------
+    capacity : int
+    layout : Layout
+    """
+
+    changes = ("stores", *_OF_PRIORITIES)  # the entries of the state that are changed in place
 
     def __init__(self, capacity: int, layout: Layout):
-        super().__init__(capacity, layout)
+        self.rows = Rows(capacity, layout)
+        self.read = jax.jit(self.rows.read)
         self.most = float(np.finfo(np.float32).max) / 4 / capacity  # so that the sum of all is finite
         self.add, self.update, self.rescale = InPlace(self._add), InPlace(self._update), InPlace(self._rescale)
         self.sample = jax.jit(self._sample, static_argnums=3)
 
     def empty(self) -> Entries:
-        return {**super().empty(), "tree": empty_tree(self.capacity), "highest": jnp.ones((), jnp.float32)}
+        """The entries of the state of an empty buffer that are changed in place."""
+        tree = empty_tree(self.rows.capacity)
+        return {**self.rows.empty(), "tree": tree, "highest": jnp.ones((), jnp.float32)}
 
     def _add(self, given: Entries, rest: Entries, leaves: list[Any], Adv: Any, mask: Any) -> Entries:
-        new, places = self._put(given, leaves, mask)
+        new, places = self.rows.put(given, leaves, mask)
         priorities = jnp.full(len(leaves[0]), given["highest"])
         if Adv is not None:
             priorities = self._priorities(Adv, rest, instead=priorities)
@@ -49,7 +59,7 @@ class PrioritizedRule(StoreRule):
 
     def _update(self, given: Entries, rest: Entries, idx: Any, Adv: Any) -> Entries:
         ring = Ring.of(given["ring"])
-        held = ring.places_of(jnp.asarray(idx, jnp.int32) + ring.seen, self.capacity)
+        held = ring.places_of(jnp.asarray(idx, jnp.int32) + ring.seen, self.rows.capacity)
         priorities = self._priorities(Adv, rest, instead=value_at(given["tree"], held))
         order = jnp.arange(len(held))
         repeated = jnp.any((held[:, None] == held) & (order[:, None] < order), axis=1)  # the last one counts
@@ -79,9 +89,9 @@ class PrioritizedRule(StoreRule):
     def _sample(self, given: Entries, rest: Entries, rng: Rng, count: int) -> tuple[TransitionBatch, jax.Array]:
         ring, tree = Ring.of(given["ring"]), given["tree"]
         drawn = draw_stratified(tree, jax.random.uniform(rng.next_key, (count,), jnp.float32))
-        places = jnp.minimum(drawn, self.capacity - 1)  # only where there are none to draw from
-        rows, priorities = self._get(given["stores"], places), value_at(tree, places)
-        batch = self.layout.unpacked(rows, ring.number_at(places, self.capacity))
+        places = jnp.minimum(drawn, self.rows.capacity - 1)  # only where there are none to draw from
+        rows, priorities = self.rows.get(given["stores"], places), value_at(tree, places)
+        batch = self.rows.layout.unpacked(rows, ring.number_at(places, self.rows.capacity))
         # N and the sum of all are in each of these weights, and so in the largest, which belongs to the rarest.
         weights = (priorities / jnp.min(priorities)) ** -jnp.asarray(rest["beta"], jnp.float32)
         batch.W = jnp.where(priorities > 0, batch.W * weights, 0)
@@ -208,7 +218,7 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
             transitions, or the sum of the priorities would not be finite, if they are in host memory. After these
             errors all is as before.
         """
-        leaves = self._rule.layout.leaves_of(transition_batch, self._capacity)
+        leaves = self._rule.rows.layout.leaves_of(transition_batch, self._capacity)
         count = len(leaves[0])
         given, mask = None if Adv is None else self._advantages(Adv, count), as_mask(mask, count)
         if count:

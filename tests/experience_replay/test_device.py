@@ -359,6 +359,9 @@ def test_what_somebody_holds_is_left_alone():
     buffer.add(transitions(2))
     other.add(transitions(3))
     assert (held(buffer), held(other)) == ([(1, 0), (2, 1)], [(1, 0), (3, 1)])
+    at = pointers(buffer)  # its own again
+    buffer.add(transitions(4))
+    assert pointers(buffer) == at
     buffer.state = state
     assert held(buffer) == [(1, 0)]
 
