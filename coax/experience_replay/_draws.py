@@ -60,21 +60,23 @@ def _drawn_again(key: jax.Array, order: jax.Array, size: jax.Array) -> jax.Array
         return (ranked[0] == _REJECTED) | jnp.any(ranked[1:] == ranked[:-1])
 
     def again(carry: tuple) -> tuple:
-        numbers, turn = carry
+        numbers, turn, _ = carry
         earlier = (numbers[:, None] == numbers) & (order[:, None] > order)
         bad = jnp.any(earlier, axis=1) | (numbers == _REJECTED)
-        return jnp.where(bad, draw(turn), numbers), turn + 1
+        numbers = jnp.where(bad, draw(turn), numbers)
+        return numbers, turn + 1, repeats(numbers)
 
     most = jnp.where(size < 2 * len(order), 1, _MOST_ROUNDS)
-    numbers, turn = jax.lax.while_loop(
-        lambda carry: (carry[1] < most) & repeats(carry[0]), again, (draw(jnp.int32(0)), jnp.int32(1))
-    )
+    first = draw(jnp.int32(0))
+    drawn = first, jnp.int32(1), repeats(first)
+    drawn = jax.lax.while_loop(lambda carry: (carry[1] < most) & carry[2], again, drawn)
 
     def singly(carry: tuple) -> tuple:
-        _, turn = carry  # it changes, since XLA takes out of a loop what stays the same, and would always do it
-        return _one_by_one(jax.random.fold_in(key, turn), order, size), turn + 1
+        _, turn, _ = carry  # it changes, since XLA takes out of a loop what stays the same, and would always do it
+        numbers = _one_by_one(jax.random.fold_in(key, turn), order, size)
+        return numbers, turn + 1, repeats(numbers)
 
-    return jax.lax.while_loop(lambda carry: repeats(carry[0]), singly, (numbers, turn))[0]
+    return jax.lax.while_loop(lambda carry: carry[2], singly, drawn)[0]
 
 
 def _below(key: jax.Array, count: int, size: jax.Array) -> jax.Array:

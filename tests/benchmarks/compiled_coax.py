@@ -95,7 +95,7 @@ def ppo(num_envs, segment, epochs, minibatches, hidden, steps, unjitted=False):
 # --- DQN --------------------------------------------------------------------------------------------------------------
 
 
-def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
+def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps, unjitted=False):
     """The loop of DQN: in each turn one step of each environment, and, when there is enough to draw from, updates."""
     env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs, random_seed=1)
     forward = mlp(hidden, jax.nn.relu, 2)
@@ -108,6 +108,7 @@ def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
         q, q_targ=q_targ, optimizer=optax.adam(2.5e-4), loss_function=coax.value_losses.mse
     )
     over = (env, pi, tracer, buffer, qlearning)
+    scan = functools.partial(coax.scan, over=over, unjitted=unjitted)
     epsilon = optax.linear_schedule(1.0, 0.05, steps // 2)
 
     def play(taken):
@@ -119,22 +120,21 @@ def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps):
         buffer.add(batch, mask=there)
         return R, terminated | truncated
 
-    def turn(taken):
+    def learn(taken):
         result = play(taken)
         for _ in range(updates):
             qlearning.update(buffer.sample(batch_size))
-        coax.cond(taken % sync == 0, copy_over, nothing, over=q_targ)
         return result
 
-    def copy_over():
+    def period(taken):
+        """The turns until the target network is renewed. With loops in loops there is nothing to decide in them."""
+        result = scan(learn, xs=taken)
         q_targ.soft_update(q, tau=1.0)
-
-    def nothing():
-        pass
+        return result
 
     taken = np.arange(0, steps, num_envs, dtype=np.int32)
-    first, rest = taken[taken < begin], taken[taken >= begin]
-    return Loop([(play, len(first), first), (turn, len(rest), rest)], over)
+    first, rest = taken[taken < begin], taken[taken >= begin].reshape(-1, sync // num_envs)
+    return Loop([(play, len(first), first), (period, len(rest), rest)], over)
 
 
 # --- how to run a loop ------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def ppo_python(**settings):
 
 
 def dqn_python(**settings):
-    return InPython(dqn(**settings))
+    return InPython(dqn(**settings, unjitted=True))
 
 
 def dqn_at_once(seeds, **settings):
