@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "doc" / "benchmarks_compiled.rst"
 MARK = ".. the tables are written by the command above\n"
 # Of gymnax the last one whose steps return what Rejax expects.
-PEERS = ("rejax==0.1.3", "gymnax==0.0.9", "flashbax==0.1.3")
+PACKAGES = ("rejax==0.1.3", "gymnax==0.0.9", "flashbax==0.1.3")
+PEERS = {"purejaxrl": "a PureJaxRL-style program", "rejax": "Rejax"}
 ALIKE = ("jax", "jaxlib", "optax", "numpy")  # have the same version on both sides
 
 PPO = {"num_envs": 4, "segment": 128, "epochs": 4, "minibatches": 4, "hidden": (64, 64), "steps": 204_800}
@@ -46,7 +47,7 @@ TASKS = (
 )
 # Both gears: short enough for a Python loop.
 GEARS = (("ppo", {**PPO, "steps": 10_240}), ("dqn", {**DQN, "begin": 1_000, "steps": 20_000}))
-SEEDS = {**DQN, "steps": 50_000}
+SEEDS = tuple({**DQN, "steps": 50_000, **sizes} for sizes in ({}, {"batch_size": 32, "hidden": (64, 64)}))
 
 
 # --- programs ---------------------------------------------------------------------------------------------------------
@@ -54,7 +55,7 @@ SEEDS = {**DQN, "steps": 50_000}
 
 def peers_python():
     """The interpreter of the virtual environment of the peers, which is made if it is not there."""
-    wanted = [*PEERS, *(f"{name}=={metadata.version(name)}" for name in ALIKE)]
+    wanted = [*PACKAGES, *(f"{name}=={metadata.version(name)}" for name in ALIKE)]
     folder = ROOT / "build" / "benchmarks" / f"peers-{sys.version_info[0]}.{sys.version_info[1]}"
     python, done = folder / "bin" / "python", folder / "installed.txt"
     if not (done.exists() and done.read_text().split() == wanted):
@@ -106,12 +107,11 @@ class Program:
         self.process.wait()
 
 
-def contenders(algorithm, settings):
-    """How to start each of the three programs."""
+def pair(algorithm, peer, settings):
+    """How to start the program of coax, and that of a peer."""
     return (
-        lambda: Program(sys.executable, "compiled_coax", f"{algorithm}_training", settings),
-        lambda: Program(peers_python(), "compiled_purejaxrl", algorithm, settings),
-        lambda: Program(peers_python(), "compiled_rejax", algorithm, settings),
+        lambda: Program(sys.executable, "compiled_coax", f"{algorithm}_training", {**settings, "like": peer}),
+        lambda: Program(peers_python(), f"compiled_{peer}", algorithm, settings),
     )
 
 
@@ -139,36 +139,37 @@ def describe(algorithm, settings):
             f"PPO, {envs} x {settings['segment']} steps, {settings['epochs']} epochs of {settings['minibatches']} "
             f"batches of {size}, two networks {hidden}"
         )
+    updates = "1 update" if settings["updates"] == 1 else f"{settings['updates']} updates"
     return (
-        f"DQN, {envs}, {settings['updates']} updates of {settings['batch_size']} for {settings['num_envs']} steps, "
+        f"DQN, {envs}, {updates} of {settings['batch_size']} for {settings['num_envs']} steps, "
         f"buffer {settings['capacity']:,}, network {hidden}"
     )
 
 
-def beside_peers(tasks, repeats, starts):
-    """Rates of the three programs, and how long they take until they run."""
-    rates = [("steps per second, in thousands", "coax", "PureJaxRL-style", "Rejax", "ratio", "ratio")]
-    compiles = [("seconds to compile, to start", "coax", "PureJaxRL-style", "Rejax")]
-    facts = []
+def beside(peer, tasks, repeats, starts):
+    """Rates of coax and a peer, and how long they compile."""
+    rows = [(f"beside {PEERS[peer]}", "coax", "peer", "ratio", "coax compiles", "peer compiles")]
     for algorithm, settings in tasks:
-        first = []
+        begin = pair(algorithm, peer, settings)
+        compiles = []
         for _ in range(starts - 1):
-            for start in contenders(algorithm, settings):
-                with start() as program:
-                    first.append((program.facts["compile"], program.ready))
+            compiles.append([started(start) for start in begin])
         with contextlib.ExitStack() as stack:
-            programs = [stack.enter_context(start()) for start in contenders(algorithm, settings)]
-            first += [(program.facts["compile"], program.ready) for program in programs]
-            facts = [program.facts for program in programs]
-            mine, *others = in_turns(programs, repeats)
-        name = describe(algorithm, settings)
-        ratios = [statistics.median(b / a for a, b in zip(mine, other, strict=True)) for other in others]
-        columns = [quartiles(settings["steps"] / 1e3 / x for x in seconds) for seconds in (mine, *others)]
-        rates.append((name, *columns, *(f"{ratio:.2f}" for ratio in ratios)))
-        medians = [[statistics.median(x) for x in zip(*first[i::3], strict=True)] for i in range(3)]
-        compiles.append((name, *(f"{compiling:.1f}, {ready:.1f}" for compiling, ready in medians)))
-        print(plain_table([rates[0], rates[-1]]), flush=True)
-    return [plain_table(rates), plain_table(compiles)], facts
+            programs = [stack.enter_context(start()) for start in begin]
+            compiles.append([program.facts["compile"] for program in programs])
+            versions = {**programs[1].facts["versions"], **programs[0].facts["versions"]}
+            mine, other = in_turns(programs, repeats)
+        ratio = statistics.median(b / a for a, b in zip(mine, other, strict=True))
+        rates = [quartiles(settings["steps"] / 1e3 / x for x in seconds) for seconds in (mine, other)]
+        medians = (f"{statistics.median(x):.1f} s" for x in zip(*compiles, strict=True))
+        rows.append((describe(algorithm, settings), *rates, f"{ratio:.2f}", *medians))
+        print(plain_table([rows[0], rows[-1]]), flush=True)
+    return plain_table(rows), versions
+
+
+def started(start):
+    with start() as program:
+        return program.facts["compile"]
 
 
 def quartiles(numbers):
@@ -179,7 +180,7 @@ def quartiles(numbers):
 
 def both_gears(repeats):
     """The same function as a Python loop and compiled."""
-    rows = [("steps per second", "compiled", "Python", "factor")]
+    rows = [("", "compiled", "Python", "factor")]
     for algorithm, settings in GEARS:
         with contextlib.ExitStack() as stack:
             functions = (f"{algorithm}_training", f"{algorithm}_python")
@@ -194,42 +195,43 @@ def both_gears(repeats):
 
 def many_seeds(seeds, repeats):
     """Many trainings at once, and one after the other."""
-    settings = {**SEEDS, "seeds": seeds}
-    with contextlib.ExitStack() as stack:
-        functions = ("dqn_at_once", "dqn_in_turn")
-        programs = [Program(sys.executable, "compiled_coax", function, settings) for function in functions]
-        mapped, single = in_turns([stack.enter_context(program) for program in programs], repeats)
-        compiles = [program.facts["compile"] for program in programs]
-        device = programs[0].facts["device"]
-    factor = statistics.median(b / a for a, b in zip(mapped, single, strict=True))
-    rows = [("seconds", "at once", "one after the other", "factor")]
-    medians = (f"{statistics.median(seconds):.1f}" for seconds in (mapped, single))
-    rows.append((f"{seeds} seeds, {settings['steps']:,} steps each", *medians, f"{factor:.2f}"))
-    rows.append(("of which to compile, once, before", *(f"{x:.1f}" for x in compiles), ""))
-    return f"{describe('dqn', settings)}; device: {device}.\n\n{plain_table(rows)}"
+    rows = [(f"{seeds} seeds", "at once", "one after the other", "factor", "at once compiles", "one compiles")]
+    for settings in SEEDS:
+        settings = {**settings, "seeds": seeds}
+        with contextlib.ExitStack() as stack:
+            functions = ("dqn_at_once", "dqn_in_turn")
+            programs = [Program(sys.executable, "compiled_coax", function, settings) for function in functions]
+            mapped, single = in_turns([stack.enter_context(program) for program in programs], repeats)
+            compiles = (f"{program.facts['compile']:.1f} s" for program in programs)
+            device = programs[0].facts["device"]
+        factor = statistics.median(b / a for a, b in zip(mapped, single, strict=True))
+        medians = (f"{statistics.median(seconds):.1f} s" for seconds in (mapped, single))
+        rows.append((describe("dqn", settings), *medians, f"{factor:.2f}", *compiles))
+        print(plain_table([rows[0], rows[-1]]), flush=True)
+    return f"{SEEDS[0]['steps']:,} steps of each seed, on {device}:\n\n{plain_table(rows)}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, and a tenth of the steps")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, and a quarter of the steps")
     parser.add_argument("--write", action="store_true", help=f"write the tables to {PAGE.name}")
     parser.add_argument("--seeds", type=int, default=64, help="how many trainings to map over, e.g. 1024 on a GPU")
     parser.add_argument("--only", choices=("ppo", "dqn", "gears", "seeds"), help="one part alone")
     given = parser.parse_args()
     repeats = 3 if given.quick else 11
-    parts, versions = [], []
+    parts, versions = [], {"jax": metadata.version("jax")}
     tasks = [task for task in TASKS if given.only in (None, task[0])]
     if given.quick:
-        tasks = [(algorithm, {**settings, "steps": settings["steps"] // 10}) for algorithm, settings in tasks]
-    if tasks:
-        tables, facts = beside_peers(tasks, repeats, starts=1 if given.quick else 3)
-        parts += tables
-        versions = [f"{name} {x}" for fact in facts for name, x in fact["versions"].items()]
+        tasks = [(algorithm, {**settings, "steps": settings["steps"] // 4}) for algorithm, settings in tasks]
+    for peer in PEERS if tasks else ():
+        table, found = beside(peer, tasks, repeats, starts=1 if given.quick else 3)
+        parts.append(f"Thousands of steps per second, medians with quartiles:\n\n{table}")
+        versions |= found
     if given.only in (None, "gears"):
-        parts.append(both_gears(repeats))
+        parts.append(f"Steps per second of the same functions:\n\n{both_gears(repeats)}")
     if given.only in (None, "seeds"):
         parts.append(many_seeds(given.seeds, 1 if given.quick else 3))
-    names = ", ".join(dict.fromkeys(versions)) or f"jax {metadata.version('jax')}"
+    names = ", ".join(f"{name} {x}" for name, x in versions.items())
     parts.append(f"{machine()}; Python {sys.version.split()[0]}, {names}.")
     report = "\n\n".join(parts)
     print(f"\n{report}")

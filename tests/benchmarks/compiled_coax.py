@@ -51,8 +51,11 @@ def mlp(sizes, activation, outputs, scale=1.0):
 # --- PPO --------------------------------------------------------------------------------------------------------------
 
 
-def ppo(num_envs, segment, epochs, minibatches, hidden, steps, unjitted=False):
-    """The loop of PPO: in each turn one segment is played, and learned from several times over."""
+def ppo(num_envs, segment, epochs, minibatches, hidden, steps, like="purejaxrl", unjitted=False):
+    """The loop of PPO: in each turn one segment is played, and learned from several times over.
+
+    Like Rejax it clips the elements of gradients, not their norm, and the learning rate stays as it is.
+    """
     size, batch_size = num_envs * segment, num_envs * segment // minibatches
     turns = steps // size
     env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs, random_seed=1)
@@ -60,11 +63,14 @@ def ppo(num_envs, segment, epochs, minibatches, hidden, steps, unjitted=False):
     pi = coax.Policy(lambda S, is_training: {"logits": actor(S)}, env, random_seed=2)
     v = coax.V(lambda S, is_training: critic(S).ravel(), env, random_seed=3)
 
-    rate = optax.linear_schedule(2.5e-4, 0, turns * epochs * minibatches)
-    adam = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate, eps=1e-5))
+    if like == "rejax":
+        adam = optax.chain(optax.clip(0.5), optax.adam(2.5e-4))
+    else:
+        rate = optax.linear_schedule(2.5e-4, 0, turns * epochs * minibatches)
+        adam = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate, eps=1e-5))
     entropy = coax.regularizers.EntropyRegularizer(pi, beta=0.01)
     learner = coax.policy_objectives.PPOClip(pi, adam, entropy, epsilon=0.2, normalize_advantage=True)
-    critic_learner = coax.td_learning.SimpleTD(v, optimizer=adam, loss_function=coax.value_losses.mse)
+    critic_learner = coax.td_learning.SimpleTD(v, optimizer=adam, loss_function=coax.value_losses.mse, clip_change=0.2)
     over = (env, learner, critic_learner)
     scan = functools.partial(coax.scan, over=over, unjitted=unjitted)
 
@@ -95,7 +101,7 @@ def ppo(num_envs, segment, epochs, minibatches, hidden, steps, unjitted=False):
 # --- DQN --------------------------------------------------------------------------------------------------------------
 
 
-def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps, unjitted=False):
+def dqn(num_envs, capacity, batch_size, updates, begin, sync, hidden, steps, like=None, unjitted=False):
     """The loop of DQN: in each turn one step of each environment, and, when there is enough to draw from, updates."""
     env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs, random_seed=1)
     forward = mlp(hidden, jax.nn.relu, 2)
