@@ -68,6 +68,23 @@ def test_a_regularizer_of_a_copy_looks_at_the_policy_that_learns():
     assert abs(expected[0]["~"]["w"]).max() > 1e-3
 
 
+def test_the_entropy_takes_no_pass_of_its_own():
+    pi, tb = policy(), ref.batch()
+    updaters = [VanillaPG(pi, SGD, regularizer) for regularizer in (None, EntropyRegularizer(pi, beta=0.3))]
+    passes = []
+    for updater in updaters:
+        init, apply = coax.transform(lambda updater=updater: updater.update(tb, ZEROS), over=updater)
+        passes.append(str(jax.make_jaxpr(apply)(init(jax.random.key(0)))).count("dot_general"))
+    assert passes == [2, 2]  # forth, and back to the weights
+
+
+def test_the_entropy_is_that_of_the_policy_when_it_does_not_learn():
+    pi = coax.Policy(lambda S, is_training: {"logits": is_training * ref.categorical(S, True)["logits"]}, ref.DISCRETE)
+    metrics = VanillaPG(pi, SGD, EntropyRegularizer(pi, beta=0.3)).update(ref.batch(), ZEROS)
+    # all actions are equally likely then
+    np.testing.assert_allclose(metrics["VanillaPG/EntropyRegularizer/entropy"], np.log(ref.N), rtol=1e-6)
+
+
 def test_beta_may_be_set_and_may_learn():
     pi, tb = policy(), ref.batch()
     regularizer = EntropyRegularizer(pi, beta=0.5)
