@@ -65,15 +65,10 @@ class InPlace:
 
 
 def _calls_back(jaxpr: Any) -> bool:
-    """Whether a program calls functions in Python that may raise."""
+    """Whether a program calls into Python."""
     if hasattr(jaxpr, "eqns"):  # a closed one has them too; since jax 0.12 there is no other kind
-        return any(_may_raise(e) or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
+        return any("callback" in e.primitive.name or _calls_back(list(e.params.values())) for e in jaxpr.eqns)
     return isinstance(jaxpr, list | tuple) and any(map(_calls_back, jaxpr))
-
-
-def _may_raise(eqn: Any) -> bool:
-    called = getattr(eqn.params.get("callback"), "callback_func", None)  # unknown where jax keeps it elsewhere
-    return "callback" in eqn.primitive.name and not getattr(called, "never_raises", False)
 
 
 def advance(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._stateful import Stateful, check_like, current_frame, is_tracing, name_of
 
-__all__ = ("Entry", "Fixed", "Number", "Rng", "as_key", "draw_key", "fresh_seed")
+__all__ = ("Entry", "Fixed", "Number", "Rng", "as_key", "draw_key", "fresh_seed", "key_of_seed")
 
 
 class Rng(NamedTuple):
@@ -34,9 +34,7 @@ class Rng(NamedTuple):
     @classmethod
     def seeded(cls, seed: int | jax.Array) -> Rng:
         """A fresh stream from an integer or a key (typed, or the older uint32[2])."""
-        if isinstance(seed, int):
-            return cls(jax.random.key(seed), np.zeros((), np.uint32))
-        return cls(as_key(seed), np.zeros((), np.uint32))
+        return cls(key_of_seed(seed), np.zeros((), np.uint32))
 
     @property
     def next_key(self) -> jax.Array:
@@ -54,6 +52,24 @@ def as_key(key: Any) -> jax.Array:
     if not hasattr(key, "dtype"):
         raise TypeError(f"key: expected a key, got {type(key).__name__}. Fix: pass jax.random.key({key!r}).")
     return key if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+
+
+def key_of_seed(seed: Any) -> jax.Array:
+    """A typed key, from an integer (also one inside a compiled function), or a key.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        return jax.random.key(seed)
+    dtype = getattr(seed, "dtype", np.dtype(object))
+    if np.shape(seed) == () and jax.dtypes.issubdtype(dtype, np.integer):
+        return jax.random.key(seed)
+    if not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and (np.ndim(seed) != 1 or dtype != np.uint32):
+        raise TypeError(f"seed: expected an integer or a key, got {seed!r}. Fix: pass for instance 13.")
+    return as_key(seed)
 
 
 def fresh_seed() -> int:

@@ -62,6 +62,12 @@ class Frame:
     def put(self, obj: Stateful, new: Any) -> None:
         if obj not in self.states:
             self.find(obj)
+            if obj._is_large:
+                raise StateError(
+                    f"{name_of(obj)} is changed inside a coax.scan or coax.cond that may only read it. "
+                    "Fix: add it to over=(...) of that coax.scan. A coax.cond would copy all that it holds: "
+                    "add and draw before it, and use what was drawn inside."
+                )
             raise StateError(
                 f"{name_of(obj)} is changed inside a coax.scan or coax.cond that may only read it. "
                 "Fix: add it to over=(...) of that coax.scan or coax.cond."
@@ -329,6 +335,23 @@ class HostStateful(Stateful):
     def _on_host(self, what: str) -> None:
         if is_tracing():
             raise host_error(self, what)
+
+
+def refuse_on_host(env: Any) -> None:
+    """Refuse to use an environment of the host in a compiled function, in which what it gives would be a constant.
+
+    Raises
+    ------
+    StateError
+        Inside a compiled function.
+    """
+    if is_tracing():
+        if isinstance(env, HostStateful):
+            raise host_error(env)
+        raise StateError(
+            f"{env} lives in host memory and cannot be used inside a compiled function. "
+            "Fix: use a coax.envs.JaxVectorEnv."
+        )
 
 
 def host_error(obj: HostStateful, what: str = "") -> StateError:

@@ -196,7 +196,11 @@ def test_numbers_that_differ_between_seeds():
 
     init, apply = coax.transform(train, over=(env, pi, tracer, qlearning))
     keys = jax.random.split(jax.random.key(3), 4)
-    epsilons, rates, gammas = jnp.array([0.0, 0.3, 0.6, 1.0]), jnp.array([0.0, 0.001, 0.005, 0.02]), jnp.linspace(0, 1, 4)
+    epsilons, rates, gammas = (
+        jnp.array([0.0, 0.3, 0.6, 1.0]),
+        jnp.array([0.0, 0.001, 0.005, 0.02]),
+        jnp.linspace(0, 1, 4),
+    )
     A, states = jax.jit(jax.vmap(apply))(jax.vmap(init)(keys), epsilons, rates, gammas)
     for i in range(4):
         # the same by a policy, a tracer and an optimizer that were made with these numbers

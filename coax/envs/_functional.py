@@ -47,6 +47,8 @@ class FunctionalEnv(abc.ABC):
         Of a single environment.
     max_episode_steps : int or None
         After how many steps an episode is cut off, unless :class:`JaxVectorEnv` is told otherwise.
+    action_mask : coax.ActionMask, optional
+        Where the observations say which actions are allowed.
 
     Examples
     --------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,17 +12,17 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from .._entries import Fixed, Rng, fresh_seed
+from .._entries import Fixed, Rng, fresh_seed, key_of_seed
 from .._sharing import Rule
 from .._stateful import Stateful, is_tracing
-from ..utils import make_cast, safe_sample
+from ..utils import at_least_one, make_cast, safe_sample
 from ._as_functional import as_functional
 from ._functional import FunctionalEnv, Outcome
 from ._transition import Transition
 
 __all__ = ("JaxVectorEnv",)
 
-_OWN_LIMIT = -1  # the limit of the environment itself
+_OWN_LIMIT: Any = object()  # the limit of the environment itself
 
 
 class VectorRule(Rule):
@@ -45,7 +44,12 @@ class VectorRule(Rule):
         self.init = jax.jit(self._init)
         self.begin = jax.jit(self._begin)
         self.step = jax.jit(self._step)
+        self._fields = dict(vars(env)) if hasattr(env, "__dict__") else {}
         self._check_env()
+
+    def is_current(self) -> bool:
+        """Whether the environment is as it was when programs were compiled of it."""
+        return all(getattr(self.env, name, None) is x for name, x in self._fields.items())
 
     def _init(self, key: jax.Array) -> dict[str, Any]:
         rng = Rng.seeded(key)
@@ -59,7 +63,8 @@ class VectorRule(Rule):
         return {"observation": observation, "simulator": simulator, "t": jnp.zeros(self.num_envs, jnp.int32)}
 
     def _keys(self, rng: Rng, family: int) -> jax.Array:
-        return jax.random.split(jax.random.fold_in(rng.next_key, family), self.num_envs)
+        # away from the small numbers that others fold into keys, since equal seeds make equal streams
+        return jax.random.split(jax.random.fold_in(rng.next_key, 7_919 + family), self.num_envs)
 
     def _begin(self, state: dict[str, Any], rows: jax.Array) -> dict[str, Any]:
         """The state with new episodes in some rows bool[N]."""
@@ -100,8 +105,13 @@ class VectorRule(Rule):
         )
 
     def _observed(self, observation: Any) -> Any:
-        cast = make_cast(self.env.observation_space, "observation")
-        return cast(jax.tree.map(jnp.asarray, observation))[0]
+        S, lead = make_cast(self.env.observation_space, "observation")(jax.tree.map(jnp.asarray, observation))
+        if lead != ():
+            raise ValueError(
+                f"{type(self.env).__name__}: expected one observation of {self.env.observation_space}, got leading "
+                f"axes {list(lead)}. Fix: return a single one; JaxVectorEnv puts the environments side by side."
+            )
+        return S
 
     def observed(self, S: Any) -> Any:
         """Observations as a user gets them: on the host in the dtype of the space, or inside a trace where they are."""
@@ -118,15 +128,35 @@ class VectorRule(Rule):
             If not.
         """
         name, key = type(self.env).__name__, jax.eval_shape(lambda: jax.random.key(0))
-        state, _ = _traced(name, "reset", self.env.reset, key)
-        action = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, self._an_action()))
-        outcome = Outcome(*_traced(name, "step", self.env.step, state, action, key))
-        want, got = (jax.tree.structure(x) for x in (state, outcome.state))
-        shapes = [[x.shape for x in jax.tree.leaves(tree)] for tree in (state, outcome.state)]
-        if want != got or shapes[0] != shapes[1]:  # type: ignore[operator]
+        begun = _traced(name, "reset", self.env.reset, key)
+        if not isinstance(begun, tuple) or len(begun) != 2:
             raise TypeError(
-                f"{name}.step: expected a state like that of reset, {want} with shapes {shapes[0]}, got {got} with "
-                f"shapes {shapes[1]}. Fix: return a state of the same structure and shapes from both."
+                f"{name}.reset: expected (state, observation), got {jax.tree.structure(begun)}. Fix: return both."
+            )
+        action = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, self._an_action()))
+        outcome = _traced(name, "step", self.env.step, begun[0], action, key)
+        if not isinstance(outcome, tuple) or not 4 <= len(outcome) <= 5:
+            raise TypeError(
+                f"{name}.step: expected a coax.envs.Outcome, got {jax.tree.structure(outcome)}. "
+                "Fix: return Outcome(state, observation, reward, terminated)."
+            )
+        outcome = Outcome(*outcome)
+        for field in ("reward", "terminated", "truncated"):
+            value = getattr(outcome, field)
+            if not hasattr(value, "dtype") and not isinstance(value, bool | int | float):
+                raise TypeError(f"{name}.step: expected a number as {field}, got {value!r}. Fix: return one number.")
+            if np.shape(value) != ():
+                raise TypeError(
+                    f"{name}.step: expected one number as {field}, got shape {list(np.shape(value))}. "
+                    "Fix: return a scalar; JaxVectorEnv puts the environments side by side."
+                )
+        want, got = (jax.tree.structure(x) for x in (begun[0], outcome.state))
+        leaves = [[_described(x) for x in jax.tree.leaves(tree)] for tree in (begun[0], outcome.state)]
+        pairs = zip(jax.tree.leaves(begun[0]), jax.tree.leaves(outcome.state), strict=False)
+        if want != got or not all(_fits(x, like) for like, x in pairs):  # type: ignore[operator]
+            raise TypeError(
+                f"{name}.step: expected a state like that of reset, {want} with {leaves[0]}, got {got} with "
+                f"{leaves[1]}. Fix: return a state of the same structure, shapes and dtypes from both."
             )
 
     def _an_action(self) -> Any:
@@ -147,6 +177,7 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
     ----------
     env : FunctionalEnv, or an environment of gymnax, brax, pgx or gymnasium's functional ones
         A single environment, see :func:`coax.envs.as_functional`. Wrappers that reset or count time must be taken off.
+        It is compiled in: it must not change afterwards.
     num_envs : int
         How many, N.
     max_episode_steps : int or None, optional
@@ -157,7 +188,8 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
     Raises
     ------
     TypeError
-        If `env` is no functional environment, or JAX cannot trace it, or a number is none.
+        If `env` is no functional environment, or JAX cannot trace it, or what its functions return does not fit, or a
+        number is none.
     ValueError
         If a number is less than 1.
 
@@ -188,19 +220,20 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         env: Any,
         num_envs: int,
         *,
-        max_episode_steps: int | None = _OWN_LIMIT,
+        max_episode_steps: Any = _OWN_LIMIT,
         random_seed: int | None = None,
     ):
         env = as_functional(env)
-        self.num_envs = _at_least_one("num_envs", num_envs)
-        limit = env.max_episode_steps if max_episode_steps == _OWN_LIMIT else max_episode_steps
-        limit = None if limit is None else _at_least_one("max_episode_steps", limit)
+        self.num_envs = at_least_one("num_envs", num_envs, 8)
+        limit = env.max_episode_steps if max_episode_steps is _OWN_LIMIT else max_episode_steps
+        limit = None if limit is None else at_least_one("max_episode_steps", limit, 500)
         self._rule: VectorRule = VectorRule.shared(env, self.num_envs, limit)
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         self.observation_space = batch_space(env.observation_space, self.num_envs)
         self.action_space = batch_space(env.action_space, self.num_envs)
+        self.action_mask = getattr(env, "action_mask", None)  # where functions and policies look for it
         self._random_seed = fresh_seed() if random_seed is None else random_seed
-        self._write(self._rule.init(jax.random.key(self._random_seed)))
+        self._write(self._rule.init(key_of_seed(self._random_seed)))
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Fresh episodes, and a random stream."""
@@ -233,8 +266,9 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         """
         state = self._peek()
         if seed is not None:
-            state = {**state, "rng": Rng.seeded(seed if hasattr(seed, "dtype") else operator.index(seed))}
+            state = {**state, "rng": Rng.seeded(seed)}
         rows = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        rows = rows if isinstance(rows, jax.Array) else np.asarray(rows, bool)
         if np.shape(rows) != (self.num_envs,):
             raise ValueError(
                 f"reset_mask: expected shape [{self.num_envs}], got {list(np.shape(rows))}. "
@@ -267,6 +301,8 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
             If the actions are not in the space.
         """
         _, S_next, R, terminated, truncated, _ = self.transition(actions)
+        if not is_tracing():  # those of Gymnasium can be written to
+            R, terminated, truncated = np.array(R), np.array(terminated), np.array(truncated)
         ended = terminated | truncated
         info = {"final_obs": S_next, "_final_obs": ended}
         if not is_tracing():
@@ -321,9 +357,14 @@ def _traced(name: str, method: str, fun: Callable, *args: Any) -> Any:
         ) from err
 
 
-def _at_least_one(name: str, x: Any) -> int:
-    if isinstance(x, bool) or not hasattr(x, "__index__"):
-        raise TypeError(f"{name}: expected an integer, got {x!r}. Fix: pass for instance {name}=8.")
-    if operator.index(x) < 1:
-        raise ValueError(f"{name}: expected at least 1, got {x}. Fix: pass for instance {name}=8.")
-    return operator.index(x)
+def _described(x: Any) -> str:
+    return f"{x.dtype}{list(x.shape)}"
+
+
+def _fits(x: Any, like: Any) -> bool:
+    """Whether a leaf of a state can take the place of another, but for its precision."""
+    if x.shape != like.shape or x.dtype == like.dtype:
+        return x.shape == like.shape
+    if any(jax.dtypes.issubdtype(each.dtype, jax.dtypes.extended) for each in (x, like)):  # keys
+        return False
+    return np.can_cast(x.dtype, like.dtype, "same_kind")

@@ -14,6 +14,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
+from .._stateful import refuse_on_host
+
 __all__ = ("Transition", "memory_of", "steps_itself", "transition")
 
 
@@ -92,14 +94,12 @@ def transition(env: Any, A: Any) -> Transition:
     ...     A, logP = pi(env.observation, return_logp=True)
     ...     S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, A)
     """
-    raise TypeError(
-        f"transition: expected a gymnasium.Env or VectorEnv, got {type(env).__name__}. "
-        "Fix: pass an environment, inside a coax.wrappers.TrainMonitor or a coax.wrappers.LastObservation."
-    )
+    raise _no_environment(env)
 
 
 @transition.register(gymnasium.Env)
 def _single(env: gymnasium.Env, A: Any) -> Transition:
+    refuse_on_host(env)
     memory = memory_of(env)
     S = memory.observation
     S_next, R, terminated, truncated, _ = env.step(A)
@@ -113,6 +113,7 @@ def _single(env: gymnasium.Env, A: Any) -> Transition:
 def _vector(env: gymnasium.vector.VectorEnv, A: Any) -> Transition:
     if steps_itself(env):
         return env.transition(A)  # type: ignore[attr-defined]
+    refuse_on_host(env)
     memory = memory_of(env)
     S, over, mode = memory.observation, memory.over, memory.autoreset_mode
     S_next, R, terminated, truncated, info = env.step(A)
@@ -157,7 +158,11 @@ def memory_of(env: Any) -> Any:
     """The wrapper that remembers the last observation."""
     if steps_itself(env):
         return env
-    wrapper, names = env, ("observation",) if isinstance(env, gymnasium.Env) else ("observation", "over")
+    if not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
+        raise _no_environment(env)
+    refuse_on_host(env)
+    wrapper: Any = env
+    names = ("observation",) if isinstance(env, gymnasium.Env) else ("observation", "over")
     while not all(hasattr(type(wrapper), name) or name in vars(wrapper) for name in names) or callable(
         wrapper.observation  # a method of this name changes observations
     ):
@@ -183,6 +188,13 @@ def _check_remembered(env: Any, memory: Any, S_next: Any) -> None:
 def _are_one(x: Any, y: Any) -> bool:
     """Whether two leaves are the same piece of memory."""
     return isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.may_share_memory(x, y)
+
+
+def _no_environment(env: Any) -> TypeError:
+    return TypeError(
+        f"transition: expected a gymnasium.Env or VectorEnv, got {type(env).__name__}. "
+        "Fix: pass an environment, inside a coax.wrappers.TrainMonitor or a coax.wrappers.LastObservation."
+    )
 
 
 def _no_memory(env: Any) -> TypeError:

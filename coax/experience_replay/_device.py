@@ -68,7 +68,7 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
     example : gymnasium.Env, gymnasium.vector.VectorEnv or TransitionBatch [B, ...]
         Says which fields transitions have, and their shapes and dtypes. It is not kept. From an environment it follows
         that there is no next action, and no `extra_info`. In a batch there may be ``jax.ShapeDtypeStruct`` in place of
-        arrays.
+        arrays. Fields of what is added that the example does not have (None) are left out.
     random_seed : int, optional
         By default the operating system gives one.
 
@@ -129,7 +129,7 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
         Raises
         ------
         TypeError
-            If it is not a :class:`TransitionBatch`, or has other fields or dtypes than the example.
+            If it is not a :class:`TransitionBatch`, or lacks fields of the example, or has other dtypes.
         ValueError
             If the shape of a field is another one, or there are too many transitions. All errors name the field, and
             then nothing is stored.

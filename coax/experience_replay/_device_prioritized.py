@@ -212,7 +212,7 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
         Raises
         ------
         TypeError
-            If it is not a :class:`TransitionBatch`, or has other fields or dtypes than the example.
+            If it is not a :class:`TransitionBatch`, or lacks fields of the example, or has other dtypes.
         ValueError
             If the shape of a field is another one, or there are too many transitions, or not as many advantages as
             transitions, or the sum of the priorities would not be finite, if they are in host memory. After these
@@ -298,6 +298,8 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
         given = Adv if on_device else np.asarray(Adv)
         if given.dtype.kind == "c":
             raise TypeError(f"Adv: expected real numbers, got complex ones. {fix}")
+        if given.dtype == bool:
+            raise TypeError("Adv: expected real numbers, got bools. Fix: pass a mask by name: mask=mask.")
         if given.shape != (count,):
             raise ValueError(f"Adv: expected shape [{count}], got {list(given.shape)}. {fix}")
         if not on_device and not is_tracing():

@@ -79,7 +79,7 @@ class Layout(NamedTuple):
         Raises
         ------
         TypeError
-            If it is no batch, or has other fields or dtypes: the field is named.
+            If it is no batch, or lacks fields, or has other dtypes: the field is named.
         ValueError
             If the rows of a field have another shape, or there are too many.
         """
@@ -88,7 +88,9 @@ class Layout(NamedTuple):
                 f"transition_batch: expected a TransitionBatch, got {type(batch).__name__}. "
                 "Fix: pass TransitionBatch(S=..., A=..., logP=..., Rn=..., In=..., S_next=...)."
             )
-        fields = fields_of(batch)
+        wanted = jax.tree.unflatten(self.tree, self.names)
+        # What the example does not have is left out: n-step transitions of a rollout have a next action, for instance.
+        fields = tuple(None if want is None else x for want, x in zip(wanted, fields_of(batch), strict=True))
         leaves, tree = jax.tree.flatten(fields)
         self._check_tree(fields, tree)
         count = np.shape(batch.Rn)[:1]
@@ -126,7 +128,9 @@ class Layout(NamedTuple):
         for name, field, other in zip(STORED, wanted, fields, strict=True):
             want, got = jax.tree.structure(field), jax.tree.structure(other)
             if want != got:  # type: ignore[operator]
-                raise TypeError(f"transition_batch.{name}: expected the structure {want} as before, got {got}. {_FIX}")
+                raise TypeError(
+                    f"transition_batch.{name}: expected the structure {want}, as in the example, got {got}. {_FIX}"
+                )
 
     def __reduce__(self) -> tuple:
         # Not every tree structure can be pickled, but trees of arrays can.

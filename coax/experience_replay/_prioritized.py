@@ -238,6 +238,8 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
         fix = "Fix: pass one number for each transition, e.g. updater.td_error(transition_batch)."
         if np.iscomplexobj(Adv):
             raise TypeError(f"Adv: expected real numbers, got complex ones. {fix}")
+        if np.asarray(Adv).dtype == bool:
+            raise TypeError(f"Adv: expected real numbers, got bools. {fix}")
         given = np.asarray(Adv, np.float64)
         if given.shape != (count,):
             raise ValueError(f"Adv: expected shape [{count}], got {list(given.shape)}. {fix}")

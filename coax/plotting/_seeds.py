@@ -48,7 +48,7 @@ def interquartile_mean(x: Any, axis: int = 0) -> Any:
     """
     rows = np.sort(_as_seeds(np.moveaxis(np.asarray(x, np.float64), axis, 0)), axis=0)
     cut = len(rows) // 4
-    mean = rows[cut : len(rows) - cut].mean(axis=0)
+    mean = rows[cut : len(rows) - cut].mean(axis=0) + 0 * rows[-1]  # NaN comes last, and is not to be cut off
     return mean if np.ndim(mean) else float(mean)
 
 

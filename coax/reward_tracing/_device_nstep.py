@@ -201,9 +201,19 @@ class DeviceNStep(Stateful):
         """The state without any steps, and the present `gamma`. The key is not used."""
         return {**self._empty(), "gamma": self._state["gamma"]}
 
-    def reset(self) -> None:
-        """Forget all steps."""
-        self._write({**self._peek(), **self._empty()})
+    def reset(self, rows: Any = None) -> None:
+        """Forget the steps of some environments, where an episode was left before its end.
+
+        Parameters
+        ----------
+        rows : bool[E], optional
+            Of which; by default of all.
+        """
+        state = self._peek()
+        if rows is None or not self._empty():
+            self._write({**state, **self._empty()})
+        else:
+            self._write({**state, "count": jnp.where(jnp.asarray(rows, bool), 0, state["count"])})
 
     def add(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from .._entries import Rng, as_key, fresh_seed
+from .._entries import Rng, fresh_seed, key_of_seed
 from .._lifting import call_compiled
 from .._program import record
-from .._stateful import HostStateful, Stateful, collect, current_frame, is_tracing, states_of
-from ..envs import transition
+from .._stateful import HostStateful, Stateful, collect, current_frame, is_tracing, refuse_on_host, states_of
+from ..envs import FunctionalEnv, transition
 from ..envs._transition import steps_itself
 from ..typing import Array
+from ..utils import at_least_one
 from ..wrappers import DeviceTrainMonitor, LastObservation
-from ._turns import Turn, objects_of, turn_of
+from ._turns import objects_of, turn_of
 
 __all__ = ("Evaluation", "evaluate")
 
@@ -57,9 +57,11 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     episodes : int, optional
         How many, at least 1.
     seed : int or key[], optional
-        Of the environment, and of the policy in these episodes. By default the operating system gives one.
+        Of the environment, and of the policy in these episodes. By default the operating system gives one; a compiled
+        function must be told.
     over : Stateful or sequence of Stateful, optional
-        What else a function uses that coax cannot see in it.
+        What else a function uses, that coax cannot see in it: ``evaluate(env, lambda S: pi(S), over=pi)``. Otherwise
+        their random streams are those of the training, and go on.
 
     Returns
     -------
@@ -71,11 +73,19 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     TypeError
         If `env` is no environment, `policy` no function, or `episodes` no integer.
     ValueError
-        If `episodes` is less than 1, or `env` is inside a monitor, whose counts it would change.
+        If `episodes` is less than 1, or `env` is inside a monitor, whose counts it would change, or a compiled function
+        gives no seed.
+    StateError
+        If an environment of the host is used in a compiled function.
+
+    Warnings
+    --------
+    It plays until the episodes are over. Without a time limit, a policy that never ends one never comes back.
 
     Notes
     -----
-    In a compiled function `env` must be one inside JAX.
+    In a compiled function `env` must be one inside JAX. There, a new function each time is compiled each time: define
+    it once.
 
     Examples
     --------
@@ -83,8 +93,11 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     >>> returns.shape
     (5,)
     """
-    episodes = _as_count(episodes)
-    key = _as_seed(seed)
+    episodes = at_least_one("episodes", episodes, 10)
+    if not is_tracing() or steps_itself(env):
+        key = _as_seed(seed)
+    else:
+        refuse_on_host(env)
     while isinstance(env, DeviceTrainMonitor):  # which would count these episodes as those of the training
         env = env.env
     objs = collect(objects_of(env, policy, over))
@@ -98,7 +111,7 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
 # --- in JAX -----------------------------------------------------------------------------------------------------------
 
 
-def _on_device(turn: Turn, env: Any, objs: Sequence[Stateful], episodes: int, key: jax.Array) -> Evaluation:
+def _on_device(turn: Callable, env: Any, objs: Sequence[Stateful], episodes: int, key: jax.Array) -> Evaluation:
     def play(key: jax.Array) -> Evaluation:
         return _played(turn, env.num_envs, objs, episodes, key)
 
@@ -108,7 +121,7 @@ def _on_device(turn: Turn, env: Any, objs: Sequence[Stateful], episodes: int, ke
     return Evaluation(np.asarray(found.returns, np.float64), np.asarray(found.lengths, np.int64))
 
 
-def _played(turn: Turn, num_envs: int, objs: Sequence[Stateful], episodes: int, key: jax.Array) -> Evaluation:
+def _played(turn: Callable, num_envs: int, objs: Sequence[Stateful], episodes: int, key: jax.Array) -> Evaluation:
     """The episodes; the states of the objects stay as they are."""
     states = [_fresh(obj, state, jax.random.fold_in(key, i)) for i, (obj, state) in enumerate(_states(objs))]
     program = record(lambda: _what_counts(turn()), objs, jax.tree.map(_abstract, states), (), {}, current_frame())
@@ -122,10 +135,11 @@ def _played(turn: Turn, num_envs: int, objs: Sequence[Stateful], episodes: int, 
         changed, tally = carry
         places = {**dict(enumerate(leaves)), **dict(zip(program.changed, changed, strict=True))}
         new, outs = program([places[i] for i in range(len(leaves))], [])
-        return new, _tallied(tally, jax.tree.unflatten(program.out_tree, outs), quota, episodes)
+        return new, _tallied(tally, jax.tree.unflatten(program.out_tree, outs), episodes)
 
     tally = {
         "G": jnp.zeros(num_envs),
+        "lost": jnp.zeros(num_envs),
         "t": jnp.zeros(num_envs, jnp.int32),
         "done": jnp.zeros(num_envs, jnp.int32),
         "returns": jnp.zeros(episodes),
@@ -140,15 +154,18 @@ def _what_counts(row: Any) -> tuple:
     return row.R, row.terminated | row.truncated
 
 
-def _tallied(tally: dict[str, Any], row: tuple, quota: jax.Array, episodes: int) -> dict[str, Any]:
+def _tallied(tally: dict[str, Any], row: tuple, episodes: int) -> dict[str, Any]:
     R, over = row
-    G, t, done = tally["G"] + R, tally["t"] + 1, tally["done"]
-    counts = over & (done < quota)
-    place = jnp.where(counts, done * len(R) + jnp.arange(len(R)), episodes)  # one beyond the end is dropped
+    # Each sum keeps what rounding takes away from it (Kahan, 1965), since float32 forgets in long episodes.
+    more = R - tally["lost"]
+    G = tally["G"] + more
+    lost, t, done = (G - tally["G"]) - more, tally["t"] + 1, tally["done"]
+    place = jnp.where(over, done * len(R) + jnp.arange(len(R)), episodes)  # one beyond the end is dropped
     return {
         "G": jnp.where(over, 0, G),
+        "lost": jnp.where(over, 0, lost),
         "t": jnp.where(over, 0, t),
-        "done": done + counts,
+        "done": done + over,
         "returns": tally["returns"].at[place].set(G, mode="drop"),
         "lengths": tally["lengths"].at[place].set(t, mode="drop"),
     }
@@ -187,10 +204,10 @@ def _host_env(env: Any) -> Iterator[Any]:
             made.close()
         return
     if not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
-        raise TypeError(
-            f"evaluate: expected an environment or the id of one, got {type(env).__name__}. "
-            "Fix: pass for instance 'CartPole-v1'."
-        )
+        fix = "pass for instance 'CartPole-v1'"
+        if isinstance(env, FunctionalEnv):
+            fix = "make a coax.envs.JaxVectorEnv of it"
+        raise TypeError(f"evaluate: expected an environment or the id of one, got {type(env).__name__}. Fix: {fix}.")
     layer: Any = env
     while layer is not None:
         if isinstance(layer, HostStateful):
@@ -237,15 +254,10 @@ def _quota(xp: Any, episodes: int, num_envs: int) -> Any:
     return episodes // num_envs + (xp.arange(num_envs) < episodes % num_envs)
 
 
-def _as_count(episodes: Any) -> int:
-    if isinstance(episodes, bool) or not hasattr(episodes, "__index__"):
-        raise TypeError(f"episodes: expected an integer, got {episodes!r}. Fix: pass for instance episodes=10.")
-    if operator.index(episodes) < 1:
-        raise ValueError(f"episodes: expected at least 1, got {episodes}. Fix: pass for instance episodes=10.")
-    return operator.index(episodes)
-
-
 def _as_seed(seed: Any) -> jax.Array:
-    if seed is None:
-        return jax.random.key(fresh_seed())
-    return jax.random.key(int(seed)) if isinstance(seed, int | np.integer) else as_key(seed)
+    if seed is None and is_tracing():
+        raise ValueError(
+            "evaluate: expected a seed in a compiled function, in which a random one would always be the same, got "
+            "None. Fix: pass seed=0 for the same episodes each time, or a key, e.g. jax.random.key(t), for others."
+        )
+    return key_of_seed(fresh_seed() if seed is None else seed)

@@ -13,6 +13,7 @@ from .._lifting import scan
 from .._stateful import is_tracing
 from ..envs._transition import steps_itself
 from ..reward_tracing import Rollout
+from ..utils import at_least_one
 from ._turns import objects_of, take_turn, turn_of
 
 __all__ = ("rollout",)
@@ -49,7 +50,8 @@ def rollout(env: Any, policy: Callable, length: int, *, over: Any = ()) -> Rollo
     Notes
     -----
     With a :class:`coax.envs.JaxVectorEnv` it is one compiled loop, whose arrays stay on the device; inside of a
-    compiled function it is a part of that. Otherwise it is a Python loop and gives NumPy arrays.
+    compiled function it is a part of that. A new function each time is compiled each time: define it once. Otherwise it
+    is a Python loop and gives NumPy arrays.
 
     Examples
     --------
@@ -60,7 +62,7 @@ def rollout(env: Any, policy: Callable, length: int, *, over: Any = ()) -> Rollo
     (10,)
     >>> batch = coax.reward_tracing.n_step_transitions(rows, n=1, gamma=0.9)
     """
-    length = _as_length(length)
+    length = at_least_one("length", length, 128)
     objs = objects_of(env, policy, over)
     if is_tracing() or steps_itself(env):
         return scan(turn_of(env, policy), length, over=objs)
@@ -72,11 +74,3 @@ def rollout(env: Any, policy: Callable, length: int, *, over: Any = ()) -> Rollo
         # Copied at once: an environment may write over what it returned.
         jax.tree.map(lambda xs, x, t=t: operator.setitem(xs, t, x), rows, row)
     return rows
-
-
-def _as_length(length: Any) -> int:
-    if isinstance(length, bool) or not hasattr(length, "__index__"):
-        raise TypeError(f"length: expected an integer, got {length!r}. Fix: pass for instance length=128.")
-    if operator.index(length) < 1:
-        raise ValueError(f"length: expected at least 1, got {length}. Fix: pass for instance length=128.")
-    return operator.index(length)

@@ -47,10 +47,13 @@ class Turn:
 _TURNS: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary] = weakref.WeakKeyDictionary()
 
 
-def turn_of(env: Any, policy: Callable) -> Turn:
+def turn_of(env: Any, policy: Callable) -> Callable[[], Rollout]:
     """The turn of this policy in this environment: the same one each time, so that it is compiled once."""
     owner, function = _parts(policy)
-    by_function = _TURNS.setdefault(env, weakref.WeakKeyDictionary()).setdefault(owner, {})
+    try:
+        by_function = _TURNS.setdefault(env, weakref.WeakKeyDictionary()).setdefault(owner, {})
+    except TypeError:  # of a policy without a hash, or that cannot be referred to weakly, no program is kept
+        return lambda: take_turn(env, policy)
     if function not in by_function:
         by_function[function] = Turn(env, owner, function)
     return by_function[function]

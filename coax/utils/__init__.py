@@ -8,7 +8,7 @@ from typing import Any
 from ._activations import clipped_logit, double_relu
 from ._batching import batch_to_single, chunks_pow2, idx, single_to_batch, unvectorize
 from ._casting import cast_to_space, make_cast
-from ._checks import check_array, isscalar
+from ._checks import at_least_one, check_array, isscalar
 from ._diagnostics import get_grads_diagnostics, get_magnitude_quantiles
 from ._docstrings import docstring
 from ._elements import make_element
@@ -45,6 +45,7 @@ __all__ = (
     "SumTree",
     "argmax",
     "argmin",
+    "at_least_one",
     "batch_to_single",
     "cast_to_space",
     "check_array",

@@ -1,14 +1,45 @@
-"""Checks of arrays at the door of a function."""
+"""Checks of arrays and numbers at the door of a function."""
 
 from __future__ import annotations
 
 import numbers
+import operator
 from typing import Any
 
 import jax
 import numpy as np
 
-__all__ = ("check_array", "isscalar")
+__all__ = ("at_least_one", "check_array", "isscalar")
+
+
+def at_least_one(name: str, x: Any, example: int) -> int:
+    """An argument that counts something.
+
+    Parameters
+    ----------
+    name : str
+        How errors name it.
+    x : object
+        What was passed.
+    example : int
+        What else to pass.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it is less than 1.
+    """
+    try:
+        value = operator.index(x)
+    except TypeError:
+        value = None
+    if value is None or isinstance(x, bool):
+        raise TypeError(f"{name}: expected an integer, got {x!r}. Fix: pass for instance {name}={example}.")
+    if value < 1:
+        raise ValueError(f"{name}: expected at least 1, got {x}. Fix: pass for instance {name}={example}.")
+    return value
 
 
 def isscalar(num: Any) -> bool:

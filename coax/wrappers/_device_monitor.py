@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 import time
@@ -19,13 +20,15 @@ from .._entries import Fixed, Number
 from .._errors import StateError
 from .._sharing import Rule
 from .._stateful import Stateful, is_tracing
+from ..utils import at_least_one
 from ._log_line import is_shown, log_line, show_lines
-from ._tensorboard import LazyWriter, stamped, write_scalars
+from ._tensorboard import LazyWriter, stamped, write_scalars, writer_class
 
 __all__ = ("DeviceTrainMonitor",)
 
 _MOST = np.iinfo(np.int32).max
-_COUNTED = ("steps", "episodes", "G", "t", "R")  # over an interval; G and t are those of finished episodes
+# What is counted over an interval; t and G are those of finished episodes.
+_COUNTS, _SUMS = ("steps", "episodes", "t"), ("G", "R")
 
 
 class Sink:
@@ -42,8 +45,6 @@ class Sink:
     **logger_kwargs
         For :func:`coax.utils.enable_logging`.
     """
-
-    never_raises = True  # so that a program which calls it may consume its arguments
 
     def __init__(self, names: Sequence[str], directory: str | None, show_all: bool, **logger_kwargs: Any):
         self.names, self.show_all = names, show_all
@@ -68,10 +69,10 @@ class Sink:
         if failure is not None:
             raise failure
 
-    def write(self, T: np.ndarray, ep: np.ndarray, avg_G: np.ndarray, counted: np.ndarray, means: np.ndarray) -> None:
-        """Write about an interval: its totals in the order of `_COUNTED`, and the means of the metrics."""
+    def write(self, T: Any, ep: Any, avg_G: Any, counts: np.ndarray, sums: np.ndarray, metrics: np.ndarray) -> None:
+        """Write about an interval: its counts and sums, and the sum and the number f[2, M] of each metric."""
         now = time.perf_counter()
-        total = dict(zip(_COUNTED, counted.tolist(), strict=True))
+        total = dict(zip((*_COUNTS, *_SUMS), (*counts.tolist(), *sums.tolist()), strict=True))
         over = total["episodes"] or float("nan")
         numbers = {
             "ep": int(ep),
@@ -83,7 +84,7 @@ class Sink:
             "dt_ms": 1000 * (now - self._last) / total["steps"],
         }
         self._last = now
-        found = {name: x for name, x in zip(self.names, means.tolist(), strict=True) if not np.isnan(x)}
+        found = {name: x / n for name, x, n in zip(self.names, *metrics.tolist(), strict=True) if n}
         self.logger.info(log_line(numbers, {name: found[name] for name in found if self.show_all or is_shown(name)}))
         if self.writer is not None:
             write_scalars(self.writer(), numbers, found, int(T))
@@ -124,15 +125,18 @@ class MonitorRule(Rule):
 
     def _nothing(self) -> dict[str, Any]:
         floats = jax.dtypes.canonicalize_dtype(float)
-        return {"counted": np.zeros(len(_COUNTED), floats), "sums": np.zeros((2, self.num_metrics), floats)}
+        return {
+            "counts": np.zeros(len(_COUNTS), np.int32),
+            "sums": np.zeros(len(_SUMS), floats),
+            "metrics": np.zeros((2, self.num_metrics), floats),
+        }
 
     def _count(self, state: dict[str, Any], R: jax.Array, over: jax.Array) -> tuple[dict[str, Any], jax.Array]:
         """One step in each; and whether it is time to report."""
         n = over.sum(dtype=jnp.int32)
         R = R.astype(state["G"].dtype)
         t, G = state["t"] + 1, state["G"] + R
-        new = jnp.stack([jnp.asarray(self.num_envs, R.dtype), n, (G * over).sum(), (t * over).sum(), R.sum()])
-        counted = state["counted"] + new
+        counts = state["counts"] + jnp.stack([jnp.int32(self.num_envs), n, (t * over).sum(dtype=jnp.int32)])
         avg_G, n_avg_G = _averaged(state["avg_G"], state["n_avg_G"], state["smoothing"], G, over)
         state = {
             **state,
@@ -142,9 +146,10 @@ class MonitorRule(Rule):
             "G": jnp.where(over, 0, G),
             "avg_G": avg_G,
             "n_avg_G": n_avg_G,
-            "counted": counted,
+            "counts": counts,
+            "sums": state["sums"] + jnp.stack([jnp.where(over, G, 0).sum(), R.sum()]),
         }
-        return state, counted[0] >= self.every
+        return state, counts[0] >= self.every
 
     def _begin(self, state: dict[str, Any], rows: jax.Array) -> dict[str, Any]:
         n = rows.sum(dtype=jnp.int32)
@@ -158,16 +163,14 @@ class MonitorRule(Rule):
 
     def _record(self, state: dict[str, Any], values: dict[int, Any]) -> dict[str, Any]:
         """Metrics by their place in the list of names."""
-        sums = state["sums"]
+        metrics = state["metrics"]
         for i, value in values.items():
-            value = jnp.asarray(value, sums.dtype)
-            sums = sums.at[:, i].add(jnp.stack([value.sum(), jnp.asarray(value.size, sums.dtype)]))
-        return {**state, "sums": sums}
+            value = jnp.asarray(value, metrics.dtype)
+            metrics = metrics.at[:, i].add(jnp.stack([value.sum(), jnp.asarray(value.size, metrics.dtype)]))
+        return {**state, "metrics": metrics}
 
     def _summary(self, state: dict[str, Any]) -> tuple:
-        total, count = state["sums"]
-        means = jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
-        return state["T"], state["ep"], state["avg_G"], state["counted"], means
+        return tuple(state[name] for name in ("T", "ep", "avg_G", "counts", "sums", "metrics"))
 
     def afresh(self, state: dict[str, Any], due: Any) -> dict[str, Any]:
         """The state after a report, where there was one: the interval begins anew."""
@@ -225,6 +228,13 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
     by the next call on the objects. Under ``vmap`` there is no order: there, return the metrics and report between
     calls.
 
+    So that nothing is lost if one interrupts it, a program that calls back does not consume the states that it changes:
+    while it runs, they are there twice. Where a large replay buffer leaves no room for that, take this out of the loop,
+    and run the loop in pieces.
+
+    In an interval without the end of an episode, `G` is NaN and `t` is 0. The environments have been reset when this is
+    made, which counts as the beginning of N episodes; a ``reset`` counts N more.
+
     Examples
     --------
     >>> env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs=4, random_seed=13)
@@ -245,15 +255,17 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         smoothing: float = 10,
         **logger_kwargs: Any,
     ):
-        if not isinstance(env, Stateful) or not hasattr(type(env), "transition"):
+        if not isinstance(env, Stateful) or not hasattr(type(env), "transition") or isinstance(env, DeviceTrainMonitor):
             raise TypeError(
                 f"DeviceTrainMonitor: expected a coax.envs.JaxVectorEnv, got {type(env).__name__}. "
                 "Fix: use coax.wrappers.TrainMonitor, in a Python loop."
             )
         gymnasium.vector.VectorWrapper.__init__(self, env)  # type: ignore[arg-type]
         names = _as_names(metrics)
-        self._rule: MonitorRule = MonitorRule.shared(env.num_envs, _as_every(every), len(names))  # type: ignore[attr-defined]
+        self._rule: MonitorRule = MonitorRule.shared(env.num_envs, at_least_one("every", every, 10_000), len(names))  # type: ignore[attr-defined]
         directory = None if tensorboard_dir is None else stamped(tensorboard_dir)
+        if directory is not None:
+            writer_class()  # not only after a loop of minutes
         self._sink = Sink(names, directory, log_all_metrics, **logger_kwargs)
         self._write(self._rule.init(DeviceTrainMonitor.smoothing.leaf(smoothing, "DeviceTrainMonitor")))
 
@@ -273,11 +285,16 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         """What the next actions are to be chosen from: leaves [N, *obs]."""
         return self.env.observation  # type: ignore[attr-defined]
 
+    def __copy__(self) -> DeviceTrainMonitor:
+        new = super().__copy__()
+        new.env = copy.copy(self.env)
+        return new
+
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin episodes: all, or those in ``options['reset_mask']``."""
         S, info = self.env.reset(seed=seed, options=options)
         rows = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
-        self._write(self._rule.begin(self._peek(), rows))
+        self._write(self._rule.begin(self._peek(), rows if isinstance(rows, jax.Array) else np.asarray(rows, bool)))
         return S, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -294,7 +311,8 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
 
     def close(self, **kwargs: Any) -> None:
         """Report what is not reported yet, and close the environments."""
-        if np.asarray(self._peek()["counted"])[0]:
+        self._poll()
+        if np.asarray(self._peek()["counts"])[0]:
             self._report_now()
         if self._sink.writer is not None:
             self._sink.writer.close()
@@ -303,6 +321,8 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
     # --- counting
 
     def _count(self, R: Any, over: Any) -> None:
+        if not is_tracing():
+            self._poll()
         state, due = self._rule.count(self._peek(), R, over)
         if is_tracing():
             _report(self._sink, due, self._rule.summary(state))
@@ -313,7 +333,6 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
                 self._report_now()
 
     def _report_now(self) -> None:
-        self._poll()
         state = self._peek()
         self._write(self._rule.afresh(state, True))
         self._sink.write(*map(np.asarray, self._rule.summary(state)))
@@ -400,14 +419,6 @@ def _averaged(avg: jax.Array, n: jax.Array, most: jax.Array, G: jax.Array, over:
 
 def _saturated(count: jax.Array, more: Any) -> jax.Array:
     return count + jnp.minimum(jnp.asarray(more, jnp.int32), _MOST - count)
-
-
-def _as_every(every: Any) -> int:
-    if isinstance(every, bool) or not hasattr(every, "__index__"):
-        raise TypeError(f"every: expected an integer, got {every!r}. Fix: pass for instance every=10_000.")
-    if operator.index(every) < 1:
-        raise ValueError(f"every: expected at least 1, got {every}. Fix: pass for instance every=10_000.")
-    return operator.index(every)
 
 
 def _as_names(metrics: Any) -> tuple[str, ...]:

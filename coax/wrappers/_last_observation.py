@@ -7,6 +7,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from .._stateful import refuse_on_host
+
 __all__ = ("LastObservation", "VectorLastObservation", "autoreset_mode", "only_item")
 
 
@@ -49,12 +51,14 @@ class LastObservation(gymnasium.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
+        refuse_on_host(self)
         s, info = self.env.reset(seed=seed, options=options)
         self._last = (s,)
         return s, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one step."""
+        refuse_on_host(self)
         s_next, r, terminated, truncated, info = self.env.step(action)
         self._last = (s_next,)
         return s_next, r, terminated, truncated, info
@@ -95,6 +99,7 @@ class VectorLastObservation(gymnasium.vector.VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin episodes: all, or those in ``options['reset_mask']``."""
+        refuse_on_host(self)
         begun = (options or {}).get("reset_mask", True)
         S, info = self.env.reset(seed=seed, options=None if options is None else dict(options))
         self._last = (S,)
@@ -103,6 +108,7 @@ class VectorLastObservation(gymnasium.vector.VectorWrapper):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take one step in each."""
+        refuse_on_host(self)
         S, R, terminated, truncated, info = self.env.step(actions)
         self._last = (S,)
         same = self.autoreset_mode is gymnasium.vector.AutoresetMode.SAME_STEP

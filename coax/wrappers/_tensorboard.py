@@ -13,7 +13,7 @@ import gymnasium
 import jax
 import numpy as np
 
-__all__ = ("ActionSample", "LazyWriter", "stamped", "write_scalars")
+__all__ = ("ActionSample", "LazyWriter", "stamped", "write_scalars", "writer_class")
 
 _STAMP = re.compile(r"\d{8}_\d{6}")
 
@@ -24,6 +24,20 @@ def stamped(directory: str | os.PathLike) -> str:
     if _STAMP.fullmatch(os.path.basename(os.path.normpath(directory))):
         return directory
     return os.path.join(directory, datetime.datetime.now().strftime("%Y%m%d_%H%M%S"))
+
+
+def writer_class() -> Any:
+    """``tensorboardX.SummaryWriter``.
+
+    Raises
+    ------
+    ImportError
+        If tensorboardX is not installed.
+    """
+    try:
+        return importlib.import_module("tensorboardX").SummaryWriter
+    except ImportError as err:
+        raise ImportError("tensorboardX is missing. Fix: pip install 'coax[tensorboard]'") from err
 
 
 class LazyWriter:
@@ -48,11 +62,7 @@ class LazyWriter:
             If tensorboardX is not installed.
         """
         if self._writer is None:
-            try:
-                tensorboardX = importlib.import_module("tensorboardX")
-            except ImportError as err:
-                raise ImportError("tensorboardX is missing. Fix: pip install 'coax[tensorboard]'") from err
-            self._writer = tensorboardX.SummaryWriter(self.directory)
+            self._writer = writer_class()(self.directory)
         return self._writer
 
     def flush(self) -> None:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
 import coax
 from coax._errors import StateError
@@ -83,8 +83,8 @@ def rows_of(env, steps):
 
 def test_every_row_is_true_in_a_python_loop():
     lengths = check(rows_of(make(), 200))
-    # 4 environments for 200 steps of episodes of 1, 2, 3, 4, 5, 5, 5, 5, 5 steps, 35 / 9 on average: about 206 episodes,
-    # each length with chance 1 / 9
+    # 4 environments for 200 steps of episodes of 1, 2, 3, 4, 5, 5, 5, 5, 5 steps, 35 / 9 on average: about 206
+    # episodes, each length with chance 1 / 9
     counts = np.bincount(lengths.astype(int), minlength=10)[1:]
     assert abs(counts.sum() - 206) < 30
     assert ((counts - counts.mean()) ** 2).sum() / counts.mean() < 20.1  # chi-square, 8 degrees of freedom, 1 %
@@ -189,6 +189,11 @@ def test_reset():
     assert (make().reset(seed=12)[0] != S).any()
     first, _ = env.reset()
     assert (first != env.reset()[0]).any()  # the stream goes on
+    np.testing.assert_array_equal(make().reset(seed=np.int64(11))[0], S)
+    inside = coax.jit(lambda seed: env.reset(seed=seed)[0], over=env)
+    np.testing.assert_array_equal(inside(np.int32(11)), S)
+    with pytest.raises(TypeError, match=r"seed: expected an integer or a key, got \[1, 2\]\. Fix: "):
+        env.reset(seed=[1, 2])
 
 
 def test_reset_of_some():
@@ -201,6 +206,9 @@ def test_reset_of_some():
     np.testing.assert_array_equal(S[~rows], before[~rows])
     assert (S[rows][:, 1] == 0).all()
     assert env.t.tolist() == [0, 1, 1, 0]
+    coax.envs.transition(env, actions(0))
+    env.reset(options={"reset_mask": [False, False, True, False]})
+    assert env.t.tolist() == [1, 2, 0, 1]
 
 
 def test_fresh_state_is_a_function_of_the_key():
@@ -227,15 +235,75 @@ def test_equal_environments_are_compiled_once():
     assert len(found) <= 1  # reset, which the first did not call
 
 
-def test_what_was_handed_out_stays():
+def test_what_was_handed_out_is_not_consumed():
     env = make()
     step = coax.jit(lambda: coax.envs.transition(env, jnp.ones(N, jnp.int32)).R, over=env)
     step()
+    assert {"observation", "t", "simulator"} <= env._owned
     S = env.observation
-    kept = S.copy()
-    for _ in range(5):
-        step()
+    assert "observation" not in env._owned
+    kept, held = S.copy(), env._state["observation"]
+    step()
     np.testing.assert_array_equal(S, kept)
+    np.testing.assert_array_equal(held, kept)
+
+
+def test_first_episodes_do_not_come_again():
+    env = make(max_episode_steps=1)
+    firsts = [coax.envs.transition(env, actions(0)).S[:, 0] for _ in range(30)]
+    assert len({tuple(first) for first in firsts[:2]}) == 2
+    assert len({tuple(first) for first in firsts}) >= 29  # of 9^4
+
+
+def test_masks_of_the_environment_count():
+    class Masked(FunctionalEnv):
+        observation_space = Dict({"s": Discrete(4), "mask": MultiBinary(4)})
+        action_space = Discrete(4)
+        action_mask = coax.ActionMask("mask")
+
+        def observe(self, s):
+            return {"s": s, "mask": (jnp.arange(4) <= s).astype(jnp.int8)}
+
+        def reset(self, key):
+            return jnp.int32(0), self.observe(jnp.int32(0))
+
+        def step(self, state, action, key):
+            s = (state + 1) % 4
+            return Outcome(s, self.observe(s), -1.0 * (action > state), False)
+
+    env = JaxVectorEnv(Masked(), 8, random_seed=0)
+    monitor = coax.wrappers.DeviceTrainMonitor(env)
+    for where in (env, monitor):
+        assert (coax.training.rollout(where, coax.RandomPolicy(where, random_seed=1), 12).R == 0).all()
+
+
+def test_an_environment_that_was_changed():
+    class Walk(Drawn):
+        by = 1
+
+        def step(self, state, action, key):
+            return super().step(state, action, key)._replace(reward=self.by)
+
+    walk = Walk()
+    walk.by = 2
+    before = make(walk)
+    assert coax.envs.transition(before, actions(0)).R.tolist() == [2] * N
+    walk.by = 5
+    after = make(walk)
+    assert coax.envs.transition(before, actions(0)).R.tolist() == [2] * N  # as it was when it was compiled
+    assert coax.envs.transition(after, actions(0)).R.tolist() == [5] * N
+
+
+def test_an_environment_may_write_into_its_state():
+    class Writes(Drawn):
+        def step(self, state, action, key):
+            state["t"] += 1
+            return Outcome(state, self.observe(state), 0.0, state["t"] == state["length"])
+
+    env = make(Writes())
+    for _ in range(20):
+        row = coax.envs.transition(env, actions(0))
+        np.testing.assert_array_equal(row.S_next[:, 1], row.S[:, 1] + 1)
 
 
 def test_random_streams_of_step_and_reset_differ():
@@ -282,8 +350,56 @@ def test_a_state_that_changes_its_shape():
             outcome = super().step(state, action, key)
             return outcome._replace(state={**outcome.state, "more": 1})
 
-    with pytest.raises(TypeError, match=r"Grows\.step: expected a state like that of reset"):
-        make(Grows())
+    class Turns(Drawn):
+        def step(self, state, action, key):
+            outcome = super().step(state, action, key)
+            return outcome._replace(state={**outcome.state, "t": jnp.zeros(2, int)})
+
+    class Halves(Drawn):
+        def step(self, state, action, key):
+            outcome = super().step(state, action, key)
+            return outcome._replace(state={**outcome.state, "t": state["t"] + 0.5})
+
+    for env, got in ((Grows(), "more"), (Turns(), r"int32\[2\]"), (Halves(), r"float32\[\]")):
+        with pytest.raises(TypeError, match=rf"\.step: expected a state like that of reset, .* got .*{got}.*Fix: "):
+            make(env)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"),
+    [
+        ({"reward": jnp.ones(1)}, TypeError, r"Other\.step: expected one number as reward, got shape \[1\]\. Fix: "),
+        ({"terminated": jnp.ones(2, bool)}, TypeError, r"expected one number as terminated, got shape \[2\]"),
+        ({"reward": None}, TypeError, "expected a number as reward, got None"),
+        (
+            {"observation": jnp.zeros((3, 2))},
+            ValueError,
+            r"Other: expected one observation of .*, got leading axes \[3\]",
+        ),
+    ],
+)
+def test_outcomes_of_another_shape(changes, error, text):
+    class Other(Drawn):
+        def step(self, state, action, key):
+            return super().step(state, action, key)._replace(**changes)
+
+    with pytest.raises(error, match=text):
+        make(Other()).step(actions(0))
+
+
+def test_other_outcomes():
+    class Six(Drawn):
+        def step(self, state, action, key):
+            return (*super().step(state, action, key), {})
+
+    class One(Drawn):
+        def reset(self, key):
+            return super().reset(key)[1]
+
+    with pytest.raises(TypeError, match=r"Six\.step: expected a coax\.envs\.Outcome, got .* Fix: return Outcome"):
+        make(Six())
+    with pytest.raises(TypeError, match=r"One\.reset: expected \(state, observation\), got .* Fix: return both"):
+        make(One())
 
 
 @pytest.mark.parametrize(
@@ -291,6 +407,7 @@ def test_a_state_that_changes_its_shape():
     [
         ({"num_envs": 0}, ValueError, "num_envs: expected at least 1, got 0"),
         ({"num_envs": 2.5}, TypeError, "num_envs: expected an integer, got 2.5"),
+        ({"num_envs": 2, "max_episode_steps": -1}, ValueError, "max_episode_steps: expected at least 1, got -1"),
         ({"num_envs": 2, "max_episode_steps": 0}, ValueError, "max_episode_steps: expected at least 1, got 0"),
         ({"num_envs": 2, "max_episode_steps": "x"}, TypeError, "max_episode_steps: expected an integer, got 'x'"),
     ],
@@ -323,3 +440,21 @@ def test_a_host_monitor_in_a_compiled_loop():
     env.reset(seed=1)
     with pytest.raises(StateError, match=r"VectorTrainMonitor.* Fix: put a coax\.wrappers\.DeviceTrainMonitor"):
         coax.scan(lambda: coax.envs.transition(env, jnp.ones(N, jnp.int32)).R, 3, over=env.env)
+
+
+def test_host_environments_in_a_compiled_function():
+    single = coax.wrappers.LastObservation(gymnasium.make("CartPole-v1"))
+    several = coax.wrappers.LastObservation(gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"))
+    single.reset(seed=1)
+    several.reset(seed=1)
+    before = several.observation.copy()
+    for use in (
+        lambda: coax.envs.transition(single, 0).R,
+        lambda: coax.envs.transition(several, np.zeros(2, int)).R,
+        lambda: several.step(np.zeros(2, int))[1],
+        lambda: coax.training.rollout(several, lambda S: np.zeros(2, int), 2).R,
+        lambda: coax.training.evaluate(several.env, lambda S: np.zeros(2, int), 2, seed=1).returns,
+    ):
+        with pytest.raises(StateError, match=r"lives in host memory .* Fix: use a coax\.envs\.JaxVectorEnv"):
+            coax.jit(use, over=())()
+    np.testing.assert_array_equal(several.observation, before)

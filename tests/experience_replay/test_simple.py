@@ -264,7 +264,7 @@ OTHER = {
     "a structure": (
         {"S": (np.zeros((1, 2), np.float32),)},
         TypeError,
-        r"\.S: expected the structure .* as before, got",
+        r"\.S: expected the structure .* as (before|in the example), got",
     ),
     "a field more": ({"A_next": np.zeros(1, int)}, TypeError, r"\.A_next: expected the structure .*None.* as before"),
     "extra info": ({"extra_info": {"Adv": np.zeros(1)}}, TypeError, r"\.extra_info: expected the structure"),
@@ -299,6 +299,8 @@ OTHER = {
 
 @pytest.mark.parametrize(("changes", "error", "text"), OTHER.values(), ids=OTHER)
 def test_another_kind_of_batch_changes_nothing(make, changes, error, text):
+    if make is not SimpleReplayBuffer and {"A_next", "extra_info"} & changes.keys():
+        pytest.skip("on the device, what the example does not have is left out")
     buffer = make(3, random_seed=0)
     buffer.add(transitions(1, 2, 3))
     buffer.add(transitions(4))

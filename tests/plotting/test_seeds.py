@@ -38,6 +38,10 @@ def test_the_band_of_a_mean_of_normal_numbers():
     assert (high + low) / 2 == pytest.approx(x.mean(), abs=0.003)
 
 
+def test_a_seed_that_is_not_a_number_is_seen():
+    assert np.isnan(interquartile_mean([1.0, 2.0, 3.0, np.nan]))
+
+
 def test_equal_seeds_have_no_band():
     assert bootstrap_band([3.0, 3.0, 3.0], random_seed=0) == (3.0, 3.0)
 
@@ -90,6 +94,7 @@ def test_the_picture():
     np.testing.assert_allclose(axes.lines[0][1], scipy.stats.trim_mean(curves, 0.25))
     np.testing.assert_array_equal(axes.lines[1][1].T, curves)
     low, high = axes.bands[0]
+    np.testing.assert_array_equal(axes.bands[0], bootstrap_band(curves, random_seed=0))
     assert (low <= axes.lines[0][1]).all()
     assert (axes.lines[0][1] <= high).all()
     with pytest.raises(ValueError, match=r"expected steps \[T\] and curves \[N, T\], got \[4\] and \[8, 5\]"):

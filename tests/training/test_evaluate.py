@@ -133,6 +133,63 @@ def test_inside_a_compiled_loop():
     np.testing.assert_allclose(env.observation, other.observation, rtol=1e-5, atol=1e-6)
 
 
+def test_another_number_of_episodes():
+    env = JaxVectorEnv(COUNTED, 4, random_seed=1)
+    three, ten = evaluate(env, policy, 3, seed=5), evaluate(env, policy, 10, seed=5)
+    assert (three.lengths.shape, ten.lengths.shape) == ((3,), (10,))
+    assert three.lengths.tolist() == ten.lengths[:3].tolist()
+
+
+def test_long_episodes_lose_nothing_to_rounding():
+    class Long(Counted):
+        max_episode_steps = 200_000
+
+        def step(self, state, action, key):
+            return super().step(state, action, key)._replace(reward=0.1, terminated=False)
+
+    returns, lengths = evaluate(JaxVectorEnv(Long(), 1), policy, 1, seed=0)
+    # 200,000 times what float32 makes of 0.1, which is 0.100000001490116; added up one by one it is 19,959.49
+    assert lengths.tolist() == [200_000]
+    assert returns[0] == pytest.approx(20_000.0003, abs=0.01)
+
+
+def test_objects_have_streams_of_their_own():
+    env = gymnasium.make("CartPole-v1")
+    one, other = (coax.RandomPolicy(env, random_seed=i) for i in range(2))
+    drawn = []
+
+    def both(s):
+        drawn.append((one(s), other(s)))
+        return drawn[-1][0]
+
+    evaluate("CartPole-v1", both, 10, seed=3, over=(one, other))
+    assert 0.2 < np.mean([a == b for a, b in drawn]) < 0.8
+
+
+def test_what_was_made_is_closed(monkeypatch):
+    closed, make_env = [], gymnasium.make
+
+    class Closing(gymnasium.Wrapper):
+        def close(self):
+            closed.append(True)
+            super().close()
+
+    monkeypatch.setattr(gymnasium, "make", lambda env_id: Closing(make_env(env_id)))
+    evaluate("CartPole-v1", lambda s: 0, 1)
+    assert closed == [True]
+
+
+def test_a_compiled_function_must_be_told_the_seed():
+    env, pi = learner()
+    with pytest.raises(ValueError, match=r"expected a seed in a compiled function, .* got None\. Fix: pass seed=0"):
+        coax.jit(lambda: evaluate(env, pi.mode, 2), over=(env, pi))()
+    counted = JaxVectorEnv(COUNTED, 4, random_seed=1)
+    found = coax.scan(lambda t: evaluate(counted, policy, 4, seed=t).lengths, over=counted, xs=jnp.arange(3))
+    for t in range(3):
+        np.testing.assert_array_equal(found[t], evaluate(counted, policy, 4, seed=t).lengths)
+    assert len(np.unique(found, axis=0)) == 3
+
+
 def test_compiled_once():
     env, pi = learner()
     evaluate(env, pi.mode, episodes=3, seed=7)
@@ -159,7 +216,8 @@ def test_inside_a_monitor():
     ("args", "error", "text"),
     [
         ((3, policy), TypeError, "expected an environment or the id of one, got int"),
-        ((COUNTED, policy), TypeError, "expected an environment or the id of one, got Counted"),
+        ((COUNTED, policy), TypeError, r"the id of one, got Counted\. Fix: make a coax\.envs\.JaxVectorEnv of it"),
+        (("CartPole-v1", policy, 1, "x"), TypeError, r"seed: expected an integer or a key, got 'x'"),
         (("CartPole-v1", 3), TypeError, "policy: expected a policy or a function of observations, got int"),
         (("CartPole-v1", policy, 0), ValueError, "episodes: expected at least 1, got 0"),
         (("CartPole-v1", policy, 1.5), TypeError, r"episodes: expected an integer, got 1\.5"),

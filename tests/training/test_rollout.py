@@ -31,7 +31,6 @@ def func(S, is_training):
 
 
 def test_one_environment():
-    # episodes of 2, 5 (cut off, of 9), 3 (number 5: 9 -> cut), ... see schedule.py: number 0 has lengths 2, 1, 9, 2, 1, 9
     env = LastObservation(make(0))
     env.reset()
     rows = coax.training.rollout(env, lambda s: act(s)[0], T)
@@ -174,6 +173,24 @@ def test_length(length, error, text):
 def test_no_policy():
     with pytest.raises(TypeError, match=r"policy: expected a policy or a function of observations, got int\. Fix: "):
         coax.training.rollout(cart_poles(), 3, 2)
+
+
+def test_policies_without_a_hash():
+    class Still:
+        __slots__ = ()
+
+        def __eq__(self, other):
+            return isinstance(other, Still)
+
+        def __call__(self, S):
+            return jnp.zeros(N, jnp.int32)
+
+    assert (coax.training.rollout(cart_poles(), Still(), 3).A == 0).all()
+
+
+def test_no_environment():
+    with pytest.raises(TypeError, match=r"expected a gymnasium\.Env or VectorEnv, got str"):
+        coax.training.rollout("CartPole-v1", lambda s: 0, 2)
 
 
 def test_without_a_memory():

@@ -1,6 +1,8 @@
 """The monitor inside JAX: the counts of the one on the host, and reports from inside a compiled loop."""
 
 import logging
+import sys
+from types import SimpleNamespace
 
 import gymnasium
 import jax
@@ -54,7 +56,9 @@ def make(**kwargs):
 
 
 def values(line):
-    return {name: float(x.replace(",", "").rstrip("ms")) for name, x in (part.split(": ") for part in line.split(",\t"))}
+    return {
+        name: float(x.replace(",", "").rstrip("ms")) for name, x in (part.split(": ") for part in line.split(",\t"))
+    }
 
 
 def test_it_counts_as_the_monitor_on_the_host():
@@ -169,7 +173,7 @@ def test_tensorboard(tmp_path):
 class Writer:
     """Stands for a writer of TensorBoard."""
 
-    def __init__(self):
+    def __init__(self, directory=None):
         self.rows = []
 
     def add_scalar(self, name, value, global_step):
@@ -179,7 +183,8 @@ class Writer:
         pass
 
 
-def test_scalars(tmp_path):
+def test_scalars(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=Writer))
     env, _ = make(every=3, metrics=["x"], tensorboard_dir=tmp_path)
     writer = env._sink.writer._writer = Writer()
     env.record_metrics({"x": np.array([1.0, 4.0])})
@@ -231,27 +236,90 @@ def test_a_failing_report_is_raised_by_the_next_call():
     assert env.T > T
 
 
-def test_a_program_that_reports_consumes_its_state():
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_interrupt_in_a_report_loses_nothing(error):
+    env, _ = make(every=4)
+    buffer = coax.experience_replay.DeviceReplayBuffer(100, env, random_seed=0)
+    tracer = coax.reward_tracing.DeviceNStep(1, 0.9, env)
+
+    class Interrupted(logging.Handler):
+        def emit(self, record):
+            raise error("now")
+
+    def step():
+        S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, jnp.asarray(A))
+        buffer.add(*tracer.add(S, jnp.asarray(A), R, terminated, truncated=truncated, s_next=S_next, mask=mask))
+
+    coax.scan(step, 5, over=(env, buffer, tracer))
+    jax.effects_barrier()
+    T = env.T
+    env.logger.addHandler(handler := Interrupted())
+
+    def twice():
+        for _ in range(2):
+            coax.scan(step, 5, over=(env, buffer, tracer))
+            jax.effects_barrier()
+
+    with pytest.raises(BaseException, match=r"now|KeyboardInterrupt"):  # jax wraps an interrupt
+        twice()
+    env.logger.removeHandler(handler)
+    assert env.T >= T
+    assert len(buffer) in (15, 30)
+    np.testing.assert_array_equal(env.observation.shape, (N, 2))
+    coax.scan(step, 5, over=(env, buffer, tracer))
+    assert len(buffer) in (30, 45)
+
+
+def test_a_copy_has_environments_of_its_own():
+    env, _ = make()
+    before = env.observation
+    other = env.copy()
+    other.step(A)
+    np.testing.assert_array_equal(env.observation, before)
+    assert env.T == N
+
+
+def test_reset_in_the_middle():
+    env, _ = make()
+    env.env.state = {**env.env.state, "simulator": {"length": jnp.full(N, 50), "t": jnp.zeros(N, jnp.int32)}}
+    env.step(A)
+    env.step(A)
+    env.reset(options={"reset_mask": [True, False, False]})
+    # two steps with rewards 0.5 and 1 in the others
+    assert (env.t.tolist(), env.G.tolist()) == ([0, 2, 2], [0.0, 1.5, 1.5])
+    assert (env.T, env.ep) == (N + 2 * N + 1, N + 1)
+
+
+def test_metrics_with_many_entries_and_metrics_that_are_not_a_number():
+    env, lines = make(every=3, metrics=["a", "b", "c"], log_all_metrics=True)
+    env.record_metrics({"a": np.array([1.0, 2.0, 3.0]), "b": float("nan")})
+    env.record_metrics({"a": 10.0})
+    env.step(A)
+    assert "a: 4,\tb: nan" in lines[0]  # (1 + 2 + 3 + 10) / 4
+    assert "c:" not in lines[0]
+
+
+def test_intervals_of_many_steps():
+    env, lines = make(every=2**24 + 6)
+    env.state = {**env.state, "counts": jnp.array([2**24, 0, 0], jnp.int32)}
+    env.step(A)
+    assert not lines
+    env.step(A)
+    assert len(lines) == 1
+
+
+def test_the_last_report_may_fail_too():
     env, _ = make(every=3)
-    counter = Held()
-    step = coax.jit(lambda: (counter.add(), env.step(jnp.asarray(A))[1])[1], over=(env, counter))
-    step()
-    where = counter._state["x"].unsafe_buffer_pointer()
-    for _ in range(3):
-        step()
-    assert counter._state["x"].unsafe_buffer_pointer() == where
-    assert float(counter.state["x"][0]) == 4
 
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise OSError("the disk is full")
 
-class Held(coax.Stateful):
-    def __init__(self):
-        self.state = self.init(None)
-
-    def init(self, key):
-        return {"x": jnp.zeros(10_000)}
-
-    def add(self):
-        self.state = {"x": self.state["x"] + 1}
+    env.logger.addHandler(Broken())
+    coax.scan(lambda: env.step(jnp.asarray(A))[1], 1, over=env)
+    jax.effects_barrier()
+    with pytest.raises(OSError, match="the disk is full"):
+        env.close()
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -269,6 +337,18 @@ def test_around_what_is_on_the_host():
     envs = gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync")
     with pytest.raises(TypeError, match=r"expected a coax\.envs\.JaxVectorEnv, got SyncVectorEnv\. Fix: use coax"):
         DeviceTrainMonitor(envs)
+
+
+def test_without_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"tensorboardX is missing\. Fix: pip install 'coax\[tensorboard\]'"):
+        make(tensorboard_dir=tmp_path)
+
+
+def test_around_another():
+    env, _ = make()
+    with pytest.raises(TypeError, match=r"expected a coax\.envs\.JaxVectorEnv, got DeviceTrainMonitor"):
+        DeviceTrainMonitor(env)
 
 
 def test_metrics_that_were_not_named():
