@@ -72,7 +72,7 @@ def train():
     """The whole training of one seed: the mean return of its greedy policy after each part."""
 
     def part(turns):
-        coax.scan(step, over=objects, xs=turns)
+        coax.scan(step, over=objects, xs=turns)  # and then the same episodes for all
         return coax.training.evaluate(env, pi.mode, episodes=NUM_ENVS, seed=0).returns.mean()
 
     first = max(BATCH_SIZE, STEPS // 50) // NUM_ENVS
