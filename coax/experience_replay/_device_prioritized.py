@@ -13,7 +13,8 @@ from .._entries import Number, Rng
 from .._sharing import Rule
 from .._stateful import is_tracing
 from ..reward_tracing import TransitionBatch
-from ._base import as_size
+from ..utils import at_least_one
+from ._checks import as_advantages, as_ids, check_priorities, nothing_to_draw
 from ._device_base import BaseDeviceReplayBuffer, Rows, as_mask
 from ._layout import Layout
 from ._ring import NOWHERE, Ring
@@ -244,13 +245,7 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
             If there are not as many advantages as ids, or the sum of the priorities would not be finite, if they are
             in host memory. Then no priority is changed.
         """
-        numbers = idx if isinstance(idx, jax.Array) else np.asarray(idx)
-        if not numbers.size:
-            numbers = numbers.astype(np.int32)
-        if numbers.dtype.kind not in "iu":
-            raise TypeError(f"idx: expected integers, got {numbers.dtype}. Fix: pass the idx of a batch.")
-        if numbers.ndim != 1:
-            raise ValueError(f"idx: expected shape [B], got {list(numbers.shape)}. Fix: pass the idx of a batch.")
+        numbers = as_ids(idx)
         given = self._advantages(Adv, len(numbers))
         if len(numbers):
             self._change(self._rule.update, _OF_PRIORITIES, numbers, given)
@@ -281,38 +276,16 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
         RuntimeError
             Outside of a compiled function, if there is no transition to be drawn.
         """
-        size = as_size(batch_size)
-        if size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}. Fix: pass for instance 32.")
+        size = at_least_one("batch_size", batch_size, 32)
         if not is_tracing() and not np.asarray(self._peek()["tree"][-1]).any():
-            raise RuntimeError(
-                f"{type(self).__name__}.sample: expected a transition with a positive priority, got "
-                f"{len(self)} transitions without. Fix: add some first, and keep epsilon positive."
-            )
+            raise nothing_to_draw(self)
         return self._draw(size)
 
     def _advantages(self, Adv: Any, count: int) -> Any:
         """The advantages [B] as one array, checked as far as that takes no waiting for the device."""
-        fix = "Fix: pass one number for each transition, e.g. updater.td_error(transition_batch)."
-        on_device = isinstance(Adv, jax.Array)
-        given = Adv if on_device else np.asarray(Adv)
-        if given.dtype.kind == "c":
-            raise TypeError(f"Adv: expected real numbers, got complex ones. {fix}")
-        if given.dtype == bool:
-            raise TypeError("Adv: expected real numbers, got bools. Fix: pass a mask by name: mask=mask.")
-        if given.shape != (count,):
-            raise ValueError(f"Adv: expected shape [{count}], got {list(given.shape)}. {fix}")
-        if not on_device and not is_tracing():
-            self._check_finite(given.astype(np.float64))
+        given = as_advantages(Adv, count)
+        if not isinstance(given, jax.Array) and not is_tracing():
+            with np.errstate(over="ignore"):
+                priorities = (np.abs(given.astype(np.float64)) + self.epsilon) ** self.alpha
+            check_priorities("Adv", priorities, self._rule.most)
         return given
-
-    def _check_finite(self, Adv: np.ndarray) -> None:
-        with np.errstate(over="ignore"):
-            priorities = (np.abs(Adv) + self.epsilon) ** self.alpha
-        finite = priorities <= self._rule.most
-        if not finite.all():
-            i = int(np.argmin(finite))
-            raise ValueError(
-                f"Adv: expected finite priorities, got {priorities[i]} at position {i}. "
-                "Fix: look for infinite, NaN or huge TD errors; nothing was changed."
-            )

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from ..reward_tracing import TransitionBatch
-from ..utils import SumTree
-from ._base import BaseReplayBuffer, as_size
+from ..utils import SumTree, at_least_one
+from ._base import BaseReplayBuffer
+from ._checks import as_advantages, as_ids, check_priorities, nothing_to_draw
 from ._transitions import Transitions
 
 __all__ = ("PrioritizedReplayBuffer",)
@@ -175,13 +176,7 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
             priority is changed.
         """
         self._on_host("update")
-        numbers = np.asarray(idx)
-        if not numbers.size:
-            numbers = numbers.astype(np.int64)
-        if numbers.dtype.kind not in "iu":
-            raise TypeError(f"idx: expected integers, got {numbers.dtype}. Fix: pass the idx of a batch.")
-        if numbers.ndim != 1:
-            raise ValueError(f"idx: expected shape [B], got {list(numbers.shape)}. Fix: pass the idx of a batch.")
+        numbers = np.asarray(as_ids(idx))
         new = self._priorities(Adv, len(numbers))
         held = (numbers >= self._count - len(self)) & (numbers < self._count)
         self._set(numbers[held], new[held])
@@ -212,15 +207,10 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
             If there is no transition to be drawn.
         """
         self._on_host("sample")
-        size = as_size(batch_size)
-        if size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}. Fix: pass for instance 32.")
+        size = at_least_one("batch_size", batch_size, 32)
         total = self._tree.root_value
         if not total > 0:
-            raise RuntimeError(
-                f"{type(self).__name__}.sample: expected a transition with a positive priority, got "
-                f"{len(self)} transitions without. Fix: add some first, and keep epsilon positive."
-            )
+            raise nothing_to_draw(self)
         places = self._tree.inverse_cdf((np.arange(size) + self._generator.random(size)) / size)
         batch = self._read(self._count - 1 - (self._count - 1 - places) % self._capacity)
         # N and the sum of all are in each of these weights, and so in the largest, which belongs to the rarest.
@@ -235,14 +225,7 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
 
     def _priorities(self, Adv: Any, count: int) -> np.ndarray:
         """The priorities f64[B] that come from advantages."""
-        fix = "Fix: pass one number for each transition, e.g. updater.td_error(transition_batch)."
-        if np.iscomplexobj(Adv):
-            raise TypeError(f"Adv: expected real numbers, got complex ones. {fix}")
-        if np.asarray(Adv).dtype == bool:
-            raise TypeError(f"Adv: expected real numbers, got bools. {fix}")
-        given = np.asarray(Adv, np.float64)
-        if given.shape != (count,):
-            raise ValueError(f"Adv: expected shape [{count}], got {list(given.shape)}. {fix}")
+        given = np.asarray(as_advantages(Adv, count), np.float64)
         with np.errstate(over="ignore"):
             new = (np.abs(given) + self._epsilon) ** self._alpha
         self._check_finite("Adv", new)
@@ -259,13 +242,7 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
 
     def _check_finite(self, name: str, priorities: np.ndarray) -> None:
         """Whether the priorities, and the sum of as many as there is room for, are finite."""
-        finite = priorities <= _LARGEST / self._capacity
-        if not finite.all():
-            i = int(np.argmin(finite))
-            raise ValueError(
-                f"{name}: expected finite priorities, got {priorities[i]} at position {i}. "
-                "Fix: look for infinite, NaN or huge TD errors; nothing was changed."
-            )
+        check_priorities(name, priorities, _LARGEST / self._capacity)
 
     # --- the state protocol
 

@@ -45,6 +45,13 @@ def test_runs_for_300_steps(path):
         assert re.search(r"in \d+ of 10 episodes", ran.stdout)
 
 
+@pytest.mark.gate
+def test_both_kinds_of_loop_come_to_the_same():
+    ran = run(ROOT / "examples/compiled/same_loop.py", COAX_STEPS="800")
+    assert ran.returncode == 0, ran.stderr
+    assert float(re.search(r"The values differ by (\S+) at most", ran.stdout)[1]) < 1e-5
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("frozen_lake/")])

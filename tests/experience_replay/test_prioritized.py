@@ -461,3 +461,10 @@ def test_equal_seeds_draw_equal_samples(filled):
     batch = one.sample(10)
     assert_same(batch, same.sample(10))
     assert batch.idx.tolist() != other.sample(10).idx.tolist()
+
+
+def test_a_mask_in_the_place_of_advantages(make):
+    buffer = make(4, random_seed=0)
+    with pytest.raises(TypeError, match=r"Adv: expected real numbers, got bools\. Fix: .* A mask goes by its name"):
+        buffer.add(transitions(1, 2), np.array([True, False]))
+    assert len(buffer) == 0
