@@ -435,6 +435,9 @@ def test_not_through_cond():
         coax.jit(turn, over=buffer)(True)
     turn(True)  # outside, this is Python's if
     assert len(buffer) == 1
+    text = r"may only read it\. Fix: add it to over=\(\.\.\.\) of that coax\.scan\. A coax\.cond would copy all that it"
+    with pytest.raises(StateError, match=text):
+        coax.jit(lambda x: coax.cond(x, lambda: buffer.sample(1).Rn, lambda: jnp.zeros(1)), over=buffer)(True)
 
 
 def test_sizes_that_can_never_be():

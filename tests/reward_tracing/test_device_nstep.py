@@ -86,6 +86,22 @@ def test_what_is_no_step_does_not_enter():
     assert found == [(50, 2, 52), (0, 2.5, 3), (2, 5, 4), (51, 4, 54)]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_episodes_that_are_left_before_their_end(compiled):
+    tracer = DeviceNStep(2, 0.5, Lakes())
+
+    def add(t):
+        batch, there = tracer.add([t, t + 50], [0, 1], [1.0 + t] * 2, [False] * 2, s_next=[t + 1, t + 51])
+        return [row[1:] for row in zip(there.tolist(), batch.S.tolist(), batch.Rn.tolist(), strict=True) if row[0]]
+
+    forget = coax.jit(tracer.reset, over=tracer) if compiled else tracer.reset
+    found = add(0) + add(1)
+    forget(np.array([True, False]))
+    found += add(2) + add(3)
+    # of the first the window of step 1 is left out; all others are r + r'/2
+    assert found == [(0, 2), (50, 2), (51, 3.5), (2, 5), (52, 5)]
+
+
 # --- against the tracer of the Python loop
 
 T = 32  # one compiled loop for all streams
