@@ -10,8 +10,10 @@ import re
 import sys
 from pathlib import Path
 
+import haiku as hk
 import jax
 import numpy as np
+import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import coax
@@ -145,6 +147,38 @@ def sharded_seeds(name, what):
     facts[what] = {"collectives": collectives(every), "seeds are halves": halves((out, seeds))}
 
 
+def sharded_loops(what):
+    """Whole loops of four seeds, environments and replay with them, two on each device; and each seed alone."""
+    _, by_seed = layouts()
+    env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), 2, max_episode_steps=20, random_seed=1)
+    q = coax.Q(lambda S, is_training: hk.Linear(2)(S), env, random_seed=1)
+    pi = coax.EpsilonGreedy(q, epsilon=0.3)
+    tracer = coax.reward_tracing.DeviceNStep(2, 0.9, env)
+    buffer = coax.experience_replay.DeviceReplayBuffer(64, env, random_seed=1)
+    qlearning = coax.td_learning.QLearning(q, optimizer=optax.adam(0.01))
+    over = (env, pi, tracer, buffer, qlearning)
+
+    def act():
+        S, S_next, R, terminated, truncated, mask = coax.envs.transition(env, A := pi(env.observation))
+        buffer.add(*tracer.add(S, A, R, terminated, truncated=truncated, s_next=S_next, mask=mask))
+
+    def step():
+        act()
+        return qlearning.update(buffer.sample(8))["QLearning/loss"]
+
+    def train():
+        coax.scan(act, 10, over=over)
+        return coax.scan(step, 30, over=over), coax.training.evaluate(env, pi.mode, 3, seed=0).returns
+
+    init, apply = coax.transform(train, over=over)
+    keys = jax.random.split(jax.random.key(5), 4)
+    out, seeds = jax.jit(jax.vmap(apply))(jax.device_put(jax.vmap(init)(keys), by_seed))
+    keep(what, "two", numbers((out, seeds)))
+    alone = jax.jit(apply)
+    keep(what, "one", jax.tree.map(lambda *xs: np.stack(xs), *(numbers(alone(init(key))) for key in keys)))
+    facts[what] = {"seeds are halves": halves((out, seeds))}
+
+
 def sharded_objects(what):
     """A Python loop on one device, and on two; and what goes wrong there."""
     whole, rows = layouts()
@@ -232,7 +266,7 @@ def main(file, *wanted):
                 sharded_batches(name, f"{name} {'x64' if x64 else 'f32'}")
         if f"seeds {name}" in wanted:
             sharded_seeds(name, f"seeds {name}")
-    for name, run in (("objects", sharded_objects), ("page", page)):
+    for name, run in (("objects", sharded_objects), ("loops", sharded_loops), ("page", page)):
         if name in wanted:
             run(name)
     np.savez(file, **found)

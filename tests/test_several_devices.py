@@ -128,6 +128,12 @@ def test_what_goes_wrong_on_two_devices(dqn):
     assert facts["state on one device"].startswith("ValueError: Received incompatible devices for jitted computation")
 
 
+def test_whole_loops_of_seeds_on_two_devices(tmp_path):
+    numbers, facts = on_two_devices(tmp_path, "loops")
+    assert_equal(numbers, "loops", 1e-5)
+    assert facts["loops"] == {"seeds are halves": True}
+
+
 def test_the_code_on_the_page(tmp_path):
     numbers, facts = on_two_devices(tmp_path, "page")
     assert_equal(numbers, "page", 1e-6)
