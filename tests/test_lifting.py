@@ -617,6 +617,7 @@ def test_what_is_changed_while_tracing_fits_the_state():
 # --- lifetime
 
 
+@pytest.mark.gate
 def test_dropping_every_object_frees_the_rules_and_programs():
     def func(S, is_training):
         return hk.Linear(4)(S)

@@ -223,6 +223,7 @@ def test_a_target_network_compiles_nothing(objects):
     assert found == []
 
 
+@pytest.mark.gate
 def test_dropping_every_object_frees_the_rules():
     def func(S, is_training):
         return hk.Linear(2)(S)

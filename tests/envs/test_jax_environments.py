@@ -46,6 +46,7 @@ def set_state(env, state):
         env.unwrapped.state = np.asarray(state, np.float64)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("case", "x64"), [*((case, False) for case in BESIDE), *((case, True) for case in BESIDE if "Lake" not in case)]
 )
@@ -118,6 +119,7 @@ def test_spaces_and_limits_are_gymnasiums(env, name, kwargs):
     assert env.max_episode_steps == theirs.spec.max_episode_steps
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kwargs", [{}, {"map_name": "8x8", "success_rate": 0.7}, {"desc": WIDE, "success_rate": 0.0}])
 def test_slippery_ice(kwargs):
     kwargs = {"reward_schedule": (1, -1, 0.25), **kwargs}
@@ -178,6 +180,7 @@ def test_each_start_is_as_likely():
     assert abs(counts[0] / len(state) - 0.5) < 4 * 0.5 / np.sqrt(len(state))
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("x64", [False, True])
 @pytest.mark.parametrize("env", [CartPole(), Pendulum(), FrozenLake()])
 def test_precision(env, x64):

@@ -275,6 +275,7 @@ def turn_of(buffer):
     return turn
 
 
+@pytest.mark.gate
 def test_python_compiled_scanned_and_mapped_loops_are_one():
     xs = stream(9, 3)
     results = {}

@@ -63,6 +63,7 @@ def free_slots(buffer):
     return len(observations._free) + observations._size - observations._unused
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("make", "held", "count"),
     [

@@ -242,6 +242,7 @@ def test_truncated_quantile_learning():
 # --- ensembles --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kind", ["scalar", "bins", "quantiles"])
 def test_an_ensemble_is_a_list(kind):
     # each member learns what it would learn alone, towards the same target
