@@ -269,7 +269,7 @@ def turn_of(buffer):
     def turn(x):
         numbers, mask = x
         before = buffer.sample(3)
-        buffer.add(numbered(numbers), mask)
+        buffer.add(numbered(numbers), mask=mask)
         return {"before": before, "after": buffer.sample(2), "size": buffer.size}
 
     return turn
