@@ -380,7 +380,7 @@ def loops(buffer, rows, first):
             buffer.add(numbered(x))
         out = draw()
         if first == "sample":
-            buffer.add(numbered(x), x > 0)
+            buffer.add(numbered(x), mask=x > 0)
         return out
 
     return coax.transform(lambda xs: coax.scan(turn, over=buffer, xs=xs), over=buffer)
