@@ -5,176 +5,24 @@ from __future__ import annotations
 import copy
 import operator
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 from jax.experimental import io_callback
 
 from .._entries import Fixed, Number
 from .._errors import StateError
-from .._sharing import Rule
 from .._stateful import Stateful, is_tracing
 from ..utils import at_least_one
-from ._log_line import is_shown, log_line, show_lines
-from ._tensorboard import LazyWriter, stamped, write_scalars, writer_class
+from ._counting import MonitorRule
+from ._sink import Sink
+from ._tensorboard import stamped, writer_class
 
 __all__ = ("DeviceTrainMonitor",)
-
-_MOST = np.iinfo(np.int32).max
-# What is counted over an interval; t and G are those of finished episodes.
-_COUNTS, _SUMS = ("steps", "episodes", "t"), ("G", "R")
-
-
-class Sink:
-    """Where the reports go: a log line, and TensorBoard.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the metrics.
-    directory : str or None
-        Of the event files.
-    show_all : bool
-        Whether the line shows all metrics.
-    **logger_kwargs
-        For :func:`coax.utils.enable_logging`.
-    """
-
-    def __init__(self, names: Sequence[str], directory: str | None, show_all: bool, **logger_kwargs: Any):
-        self.names, self.show_all = names, show_all
-        self.writer = None if directory is None else LazyWriter(directory)
-        self.logger = show_lines("TrainMonitor", **logger_kwargs)
-        self.failure: Exception | None = None
-        self._last = time.perf_counter()
-
-    def __call__(self, *report: Any) -> None:
-        """Write one report. What goes wrong is kept for :meth:`raise_failure`: a running program cannot be stopped."""
-        try:
-            self.write(*map(np.asarray, report))
-        except Exception as err:
-            self.failure = self.failure or err
-
-    def __deepcopy__(self, memo: dict) -> Sink:
-        return self
-
-    def raise_failure(self) -> None:
-        """Raise what went wrong, once."""
-        failure, self.failure = self.failure, None
-        if failure is not None:
-            raise failure
-
-    def write(self, T: Any, ep: Any, avg_G: Any, counts: np.ndarray, sums: np.ndarray, metrics: np.ndarray) -> None:
-        """Write about an interval: its counts and sums, and the sum and the number f[2, M] of each metric."""
-        now = time.perf_counter()
-        total = dict(zip((*_COUNTS, *_SUMS), (*counts.tolist(), *sums.tolist()), strict=True))
-        over = total["episodes"] or float("nan")
-        numbers = {
-            "ep": int(ep),
-            "T": int(T),
-            "G": total["G"] / over,
-            "avg_r": total["R"] / total["steps"],
-            "avg_G": float(avg_G),
-            "t": round(total["t"] / max(total["episodes"], 1)),
-            "dt_ms": 1000 * (now - self._last) / total["steps"],
-        }
-        self._last = now
-        found = {name: x / n for name, x, n in zip(self.names, *metrics.tolist(), strict=True) if n}
-        self.logger.info(log_line(numbers, {name: found[name] for name in found if self.show_all or is_shown(name)}))
-        if self.writer is not None:
-            write_scalars(self.writer(), numbers, found, int(T))
-            self.writer.flush()
-
-
-class MonitorRule(Rule):
-    """How to count in N environments.
-
-    Parameters
-    ----------
-    num_envs, every : int
-    num_metrics : int
-        M.
-    """
-
-    def __init__(self, num_envs: int, every: int, num_metrics: int):
-        self.num_envs, self.every, self.num_metrics = num_envs, every, num_metrics
-        self.count = jax.jit(self._count)
-        self.begin = jax.jit(self._begin)
-        self.record = jax.jit(self._record)
-        self.summary = jax.jit(self._summary)
-
-    def init(self, smoothing: Any) -> dict[str, Any]:
-        """Counters of environments that have just been reset."""
-        count = np.asarray(self.num_envs, np.int32)
-        floats = jax.dtypes.canonicalize_dtype(float)
-        return {
-            "T": count,
-            "ep": count,
-            "t": np.zeros(self.num_envs, np.int32),
-            "G": np.zeros(self.num_envs, floats),
-            "avg_G": np.zeros((), floats),
-            "n_avg_G": np.zeros((), floats),
-            "smoothing": smoothing,
-            **self._nothing(),
-        }
-
-    def _nothing(self) -> dict[str, Any]:
-        floats = jax.dtypes.canonicalize_dtype(float)
-        return {
-            "counts": np.zeros(len(_COUNTS), np.int32),
-            "sums": np.zeros(len(_SUMS), floats),
-            "metrics": np.zeros((2, self.num_metrics), floats),
-        }
-
-    def _count(self, state: dict[str, Any], R: jax.Array, over: jax.Array) -> tuple[dict[str, Any], jax.Array]:
-        """One step in each; and whether it is time to report."""
-        n = over.sum(dtype=jnp.int32)
-        R = R.astype(state["G"].dtype)
-        t, G = state["t"] + 1, state["G"] + R
-        counts = state["counts"] + jnp.stack([jnp.int32(self.num_envs), n, (t * over).sum(dtype=jnp.int32)])
-        avg_G, n_avg_G = _averaged(state["avg_G"], state["n_avg_G"], state["smoothing"], G, over)
-        state = {
-            **state,
-            "T": _saturated(state["T"], self.num_envs + n),
-            "ep": _saturated(state["ep"], n),
-            "t": jnp.where(over, 0, t),
-            "G": jnp.where(over, 0, G),
-            "avg_G": avg_G,
-            "n_avg_G": n_avg_G,
-            "counts": counts,
-            "sums": state["sums"] + jnp.stack([jnp.where(over, G, 0).sum(), R.sum()]),
-        }
-        return state, counts[0] >= self.every
-
-    def _begin(self, state: dict[str, Any], rows: jax.Array) -> dict[str, Any]:
-        n = rows.sum(dtype=jnp.int32)
-        return {
-            **state,
-            "T": _saturated(state["T"], n),
-            "ep": _saturated(state["ep"], n),
-            "t": jnp.where(rows, 0, state["t"]),
-            "G": jnp.where(rows, 0, state["G"]),
-        }
-
-    def _record(self, state: dict[str, Any], values: dict[int, Any]) -> dict[str, Any]:
-        """Metrics by their place in the list of names."""
-        metrics = state["metrics"]
-        for i, value in values.items():
-            value = jnp.asarray(value, metrics.dtype)
-            metrics = metrics.at[:, i].add(jnp.stack([value.sum(), jnp.asarray(value.size, metrics.dtype)]))
-        return {**state, "metrics": metrics}
-
-    def _summary(self, state: dict[str, Any]) -> tuple:
-        return tuple(state[name] for name in ("T", "ep", "avg_G", "counts", "sums", "metrics"))
-
-    def afresh(self, state: dict[str, Any], due: Any) -> dict[str, Any]:
-        """The state after a report, where there was one: the interval begins anew."""
-        return {**state, **{name: jnp.where(due, x, state[name]) for name, x in self._nothing().items()}}
 
 
 class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
@@ -405,20 +253,6 @@ def _report(sink: Sink, due: jax.Array, summary: tuple) -> None:
         )
 
     report(due, *summary)
-
-
-def _averaged(avg: jax.Array, n: jax.Array, most: jax.Array, G: jax.Array, over: jax.Array) -> tuple:
-    """The running mean after the episodes that are over, one after the other, and how many it knows of."""
-    rank = jnp.minimum(most, n + jnp.cumsum(over))
-    share = jnp.where(over, 1 / jnp.maximum(rank, 1), 0)
-    # What is left of each after those that follow it.
-    left = jnp.cumprod((1 - share)[::-1])[::-1]
-    later = jnp.concatenate([left[1:], jnp.ones(1, left.dtype)])
-    return left[0] * avg + jnp.sum(jnp.where(over, share * later * G, 0)), jnp.minimum(most, n + over.sum())
-
-
-def _saturated(count: jax.Array, more: Any) -> jax.Array:
-    return count + jnp.minimum(jnp.asarray(more, jnp.int32), _MOST - count)
 
 
 def _as_names(metrics: Any) -> tuple[str, ...]:
