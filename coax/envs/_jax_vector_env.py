@@ -150,13 +150,17 @@ class VectorRule(Rule):
                     f"{name}.step: expected one number as {field}, got shape {list(np.shape(value))}. "
                     "Fix: return a scalar; JaxVectorEnv puts the environments side by side."
                 )
-        want, got = (jax.tree.structure(x) for x in (begun[0], outcome.state))
-        leaves = [[_described(x) for x in jax.tree.leaves(tree)] for tree in (begun[0], outcome.state)]
-        pairs = zip(jax.tree.leaves(begun[0]), jax.tree.leaves(outcome.state), strict=False)
+        self._check_state(begun[0], outcome.state)
+
+    def _check_state(self, begun: Any, then: Any) -> None:
+        """Whether a state after a step can take the place of the one before."""
+        want, got = (jax.tree.structure(x) for x in (begun, then))
+        leaves = [[_described(x) for x in jax.tree.leaves(tree)] for tree in (begun, then)]
+        pairs = zip(jax.tree.leaves(begun), jax.tree.leaves(then), strict=False)
         if want != got or not all(_fits(x, like) for like, x in pairs):  # type: ignore[operator]
             raise TypeError(
-                f"{name}.step: expected a state like that of reset, {want} with {leaves[0]}, got {got} with "
-                f"{leaves[1]}. Fix: return a state of the same structure, shapes and dtypes from both."
+                f"{type(self.env).__name__}.step: expected a state like that of reset, {want} with {leaves[0]}, got "
+                f"{got} with {leaves[1]}. Fix: return a state of the same structure, shapes and dtypes from both."
             )
 
     def _an_action(self) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
-from .._stateful import refuse_on_host
+from .._stateful import Stateful, refuse_on_host
 
 __all__ = ("Transition", "memory_of", "steps_itself", "transition")
 
@@ -151,7 +151,7 @@ def _with_final(env: gymnasium.vector.VectorEnv, S: Any, info: dict[str, Any], e
 
 def steps_itself(env: Any) -> bool:
     """Whether these are environments inside JAX, which have a method for it and remember their last observation."""
-    return callable(getattr(type(env), "transition", None))
+    return isinstance(env, Stateful) and callable(getattr(type(env), "transition", None))
 
 
 def memory_of(env: Any) -> Any:

@@ -94,10 +94,9 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     (5,)
     """
     episodes = at_least_one("episodes", episodes, 10)
-    if not is_tracing() or steps_itself(env):
-        key = _as_seed(seed)
-    else:
+    if not steps_itself(env):
         refuse_on_host(env)
+    key = _as_seed(seed)
     while isinstance(env, DeviceTrainMonitor):  # which would count these episodes as those of the training
         env = env.env
     objs = collect(objects_of(env, policy, over))

@@ -33,7 +33,6 @@ class MonitorRule(Rule):
         self.count = jax.jit(self._count)
         self.begin = jax.jit(self._begin)
         self.record = jax.jit(self._record)
-        self.summary = jax.jit(self._summary)
 
     def init(self, smoothing: Any) -> dict[str, Any]:
         """Counters of environments that have just been reset."""
@@ -96,7 +95,9 @@ class MonitorRule(Rule):
             metrics = metrics.at[:, i].add(jnp.stack([value.sum(), jnp.asarray(value.size, metrics.dtype)]))
         return {**state, "metrics": metrics}
 
-    def _summary(self, state: dict[str, Any]) -> tuple:
+    @staticmethod
+    def summary(state: dict[str, Any]) -> tuple:
+        """What a report is written from."""
         return tuple(state[name] for name in ("T", "ep", "avg_G", "counts", "sums", "metrics"))
 
     def afresh(self, state: dict[str, Any], due: Any) -> dict[str, Any]:
