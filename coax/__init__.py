@@ -7,15 +7,18 @@ from typing import Any
 
 from . import (
     approximators,
+    checkpoint,
     envs,
     experience_replay,
     model_updaters,
+    normalizers,
     plotting,
     policy_objectives,
     proba_dists,
     regularizers,
     returns,
     reward_tracing,
+    sinks,
     td_learning,
     training,
     typing,
@@ -27,6 +30,7 @@ from . import (
 from ._entries import Number, Rng
 from ._lifting import check, cond, jit, scan, transform
 from ._stateful import Stateful
+from ._version import __version__ as __version__
 from .approximators import (
     ActionMask,
     BoltzmannPolicy,
@@ -44,9 +48,10 @@ from .approximators import (
     TransitionModel,
     V,
 )
+from .checkpoint import load, save
+from .normalizers import ObservationNormalizer, RewardNormalizer
+from .training import render_episode
 from .utils import safe_sample, unvectorize
-
-__version__ = "0.2.0"
 
 __all__ = (
     "ActionMask",
@@ -54,10 +59,12 @@ __all__ = (
     "Ensemble",
     "EpsilonGreedy",
     "Number",
+    "ObservationNormalizer",
     "Policy",
     "Q",
     "RandomPolicy",
     "RewardFunction",
+    "RewardNormalizer",
     "Rng",
     "Stateful",
     "StochasticQ",
@@ -69,19 +76,25 @@ __all__ = (
     "V",
     "approximators",
     "check",
+    "checkpoint",
     "cond",
     "envs",
     "experience_replay",
     "jit",
+    "load",
     "model_updaters",
+    "normalizers",
     "plotting",
     "policy_objectives",
     "proba_dists",
     "regularizers",
+    "render_episode",
     "returns",
     "reward_tracing",
     "safe_sample",
+    "save",
     "scan",
+    "sinks",
     "td_learning",
     "training",
     "transform",

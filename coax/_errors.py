@@ -1,7 +1,9 @@
 """The few exceptions of coax: each says what was expected, what came, and what to do."""
 
 __all__ = (
+    "CheckpointError",
     "CoaxError",
+    "DamagedFileError",
     "EpisodeDoneError",
     "InsufficientCacheError",
     "StateError",
@@ -15,6 +17,14 @@ class CoaxError(Exception):
 
 class StateError(CoaxError):
     """State was read or changed where that would lose it or freeze it into a constant."""
+
+
+class CheckpointError(CoaxError):
+    """What a checkpoint holds does not fit the objects it is loaded into, or cannot be put into one."""
+
+
+class DamagedFileError(CheckpointError):
+    """A file is no checkpoint, or not as it was written."""
 
 
 class EpisodeDoneError(CoaxError):

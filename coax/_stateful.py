@@ -299,7 +299,7 @@ class Stateful(abc.ABC):
 class HostStateful(Stateful):
     """A stateful object that lives in host memory and is used between compiled calls, never inside them.
 
-    Subclasses give :meth:`_snapshot` and :meth:`_restore`, call :meth:`_on_host` at the door of every method that
+    Subclasses give :meth:`_snapshot`, :meth:`_checked` and :meth:`_take_over`, call :meth:`_on_host` at the door of every method that
     reads or changes them, and say in :attr:`instead` what a compiled loop uses in their place.
     """
 
@@ -309,9 +309,20 @@ class HostStateful(Stateful):
     def _snapshot(self) -> Any:
         """A pytree of NumPy arrays that later calls do not change."""
 
+    def _stream(self) -> Any:
+        """The same for writing it to a file at once: large arrays may be :class:`coax.utils.Rows`."""
+        return self._snapshot()
+
     @abc.abstractmethod
+    def _checked(self, new: Any) -> Any:
+        """A snapshot with NumPy arrays for leaves, or a ``TypeError`` that names the first leaf that does not fit."""
+
+    @abc.abstractmethod
+    def _take_over(self, new: Any) -> None:
+        """Go on from a snapshot that was checked."""
+
     def _restore(self, new: Any) -> None:
-        """Take over a snapshot, or raise ``TypeError`` naming the first leaf that does not fit and change nothing."""
+        self._take_over(self._checked(new))
 
     @property
     def state(self) -> Any:

@@ -12,14 +12,14 @@ ROOT = Path(coax.__file__).parent
 
 # From the bottom up. Parts on one line do not import each other.
 FLOORS = [
-    ["_errors", "_metrics"],
+    ["_errors", "_metrics", "_version"],
     ["_stateful", "typing"],
     ["_donation", "_entries"],
     ["_program"],
     ["_lifting"],
     ["utils"],
     ["_sharing"],
-    ["value_losses", "value_transforms", "returns"],
+    ["value_losses", "value_transforms", "returns", "normalizers", "sinks"],
     ["proba_dists"],
     ["reward_tracing"],
     ["experience_replay"],

@@ -162,19 +162,19 @@ class BaseReplayBuffer(HostStateful):
         }
 
     def _snapshot(self) -> dict[str, Any]:
+        return jax.tree.map(np.asarray, self._stream())
+
+    def _stream(self) -> dict[str, Any]:
         transitions = self._transitions
         return {
             "count": np.array(self._count, np.int64),
             "rng": generator_to_array(self._generator),
-            "transitions": None if transitions is None else transitions.saved(self._places(self._count)),
+            "transitions": None if transitions is None else transitions.streamed(self._places(self._count)),
         }
 
     def _places(self, count: int) -> np.ndarray:
         """Where the transitions are, oldest first, when so many were added."""
         return np.arange(count - min(count, self._capacity), count) % self._capacity
-
-    def _restore(self, new: Any) -> None:
-        self._take_over(self._checked(new))
 
     def _checked(self, new: Any) -> dict[str, Any]:
         """A state with NumPy arrays for leaves, or a ``TypeError``."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..utils import Rows
+
 __all__ = ("AT_ONCE", "Observations")
 
 AT_ONCE = 1 << 15  # so many pieces may come in one call
@@ -52,6 +54,10 @@ class Growing:
             here = (where >= start) & (where < stop)
             out[here] = part.take(where[here] - start, axis=0)
         return out
+
+    def streamed(self, where: np.ndarray) -> Rows:
+        """The rows at i32[N], read where they are."""
+        return Rows((len(where), *self._shape), self._dtype, lambda start, stop: self.take(where[start:stop]))
 
     @property
     def size(self) -> int:
@@ -137,6 +143,15 @@ class Observations:
     def take(self, slots: np.ndarray) -> list[np.ndarray]:
         """The leaves [..., *row] of the pieces in the slots i32[...]."""
         return [store.take(slots) for store in self._stores]
+
+    @property
+    def size(self) -> int:
+        """How many slots there are."""
+        return self._size
+
+    def streamed(self, slots: np.ndarray) -> list[Rows]:
+        """The leaves [N, *row] of the pieces in the slots i32[N], read where they are."""
+        return [store.streamed(slots) for store in self._stores]
 
     def fill(self, leaves: Sequence[np.ndarray], slots: np.ndarray) -> None:
         """Put pieces [P, ...] into the slots 0, 1, ..., which are referred to by i32[...]; all others are free."""

@@ -254,9 +254,9 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
         numbers = {"alpha": self._alpha, "beta": self._beta, "epsilon": self._epsilon, "highest": highest}
         return {name: np.array(x, np.float64) for name, x in numbers.items()}
 
-    def _snapshot(self) -> dict[str, Any]:
+    def _stream(self) -> dict[str, Any]:
         priorities = self._tree.values[self._places(self._count)] if self else None
-        return {**super()._snapshot(), **self._settings(self._highest), "priorities": priorities}
+        return {**super()._stream(), **self._settings(self._highest), "priorities": priorities}
 
     def _checked(self, new: Any) -> dict[str, Any]:
         new = super()._checked(new)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..utils import generator_from_array
 from ._transitions import NUMBERS, STORED, Transitions, describe
 
 __all__ = ("checked",)
@@ -36,7 +37,8 @@ def checked(buffer: Any, new: Any, transitions: Transitions | None) -> dict[str,
     fault = _fault(buffer, new, transitions)
     if fault:
         raise TypeError(f"{type(buffer).__name__}.state{fault}. {_FIX}")
-    return jax.tree.map(np.array, new)
+    generator_from_array(np.asarray(new["rng"]))
+    return jax.tree.map(np.asarray, new)
 
 
 def _fault(buffer: Any, new: Any, transitions: Transitions | None) -> str | None:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ..reward_tracing import TransitionBatch
+from ..utils import Rows
 from ._cut import Cut, cut_of
 from ._observations import AT_ONCE, Observations
 
@@ -240,19 +241,43 @@ class Transitions:
 
     # --- as a dict of arrays, in which an observation is where it is among all that are held
 
-    def saved(self, places: np.ndarray) -> dict[str, Any]:
-        """Copies of the rows at the given places [N]: the fields, with numbers of pieces in place of observations."""
-        slots = self._slots.take(places, axis=0)
-        # numbered in the order in which they come, so that equal transitions are saved equally
-        some, first, number = np.unique(slots, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        rank = np.empty(len(order), np.int32)
-        rank[order] = np.arange(len(order))
-        S, S_next = self._both(rank[number.reshape(slots.shape)], np.ascontiguousarray)
-        pieces = self.cut.tree.unflatten(self._observations.take(some[order]))
-        fields = dict(zip(STORED[:-2], self._fields(places), strict=True))
+    def streamed(self, places: np.ndarray) -> dict[str, Any]:
+        """The rows at the given places [N], read where they are: the fields, with numbers of pieces for observations.
+
+        They are numbered in the order in which they come, so that equal transitions are saved equally.
+        """
+        rank, order = self._order_of_pieces(places)
+
+        def rows(shape: tuple[int, ...], dtype: Any, read: Callable[[np.ndarray], np.ndarray]) -> Rows:
+            return Rows((len(places), *shape), dtype, lambda start, stop: read(places[start:stop]))
+
+        def numbers_of(columns: np.ndarray) -> Rows:
+            return rows(columns.shape[1:], np.int32, lambda at: rank[self._slots[at][:, columns[0]]])
+
+        fields = [rows(x.shape[1:], x.dtype, lambda at, x=x: x[at]) for x in self._columns]
+        named = dict(zip(STORED[:-2], self._tree.unflatten(fields), strict=True))
+        S, S_next = self._both(np.arange(self._slots.shape[1])[None], numbers_of)
+        pieces = self.cut.tree.unflatten(self._observations.streamed(order))
         axis = np.array(-1 if self.cut.axis is None else self.cut.axis, np.int32)
-        return {**fields, "S": S, "S_next": S_next, "observations": pieces, "frame_axis": axis}
+        return {**named, "S": S, "S_next": S_next, "observations": pieces, "frame_axis": axis}
+
+    def _order_of_pieces(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each slot the number of its piece, i32[slots], and for each piece its slot, i32[P]."""
+        rank = np.full(self._observations.size, -1, np.int32)
+        order, count = np.empty(len(rank), np.int32), 0
+        for start in range(0, len(places), AT_ONCE):
+            slots = self._slots[places[start : start + AT_ONCE]].ravel()
+            slots = slots[rank[slots] < 0]
+            some, first = np.unique(slots, return_index=True)
+            new = some[np.argsort(first)]
+            rank[new] = np.arange(count, count + len(new), dtype=np.int32)
+            order[count : count + len(new)] = new
+            count += len(new)
+        return rank, order[:count]
+
+    def saved(self, places: np.ndarray) -> dict[str, Any]:
+        """Copies of the same."""
+        return jax.tree.map(np.asarray, self.streamed(places))
 
     @classmethod
     def restored(cls, capacity: int, frame_axis: int | None, places: np.ndarray, saved: dict[str, Any]) -> Self:

@@ -280,22 +280,19 @@ class BaseRewardTracer(HostStateful):
             return {"streams": [stream._snapshot() for stream in self._streams]}
         return _state(self._steps, self._end, self._popped, self._partial, self._traced)
 
-    def _restore(self, new: Any) -> None:
+    def _checked(self, new: Any) -> Any:
         where = f"{type(self).__name__}.state"
         if self._streams is None:
-            self._take_over(self._checked(new, where))
-            return
+            return self._checked_one(new, where)
         streams = new.get("streams") if isinstance(new, dict) else None
         if not isinstance(streams, list | tuple) or len(streams) != len(self._streams):
             got = type(streams).__name__ if streams is None else f"{len(streams)} of them"
             raise TypeError(f"{where}['streams']: expected {len(self._streams)} of them, got {got}. {_FIX_STATE}")
         each = zip(self._streams, streams, range(len(streams)), strict=True)
-        checked = [stream._checked(one, f"{where}['streams'][{i}]") for stream, one, i in each]
-        for stream, one in zip(self._streams, checked, strict=True):
-            stream._take_over(one)
+        return {"streams": [stream._checked_one(one, f"{where}['streams'][{i}]") for stream, one, i in each]}
 
-    def _checked(self, new: Any, where: str) -> dict[str, Any]:
-        """A state of one environment with NumPy arrays for leaves, or a ``TypeError``."""
+    def _checked_one(self, new: Any, where: str) -> dict[str, Any]:
+        """That of one environment."""
         fresh = _state([], RUNNING, 0, 0.0, [])
         if not isinstance(new, dict) or sorted(new) != sorted(fresh):
             got = sorted(new) if isinstance(new, dict) else type(new).__name__
@@ -307,6 +304,10 @@ class BaseRewardTracer(HostStateful):
         return new
 
     def _take_over(self, new: dict[str, Any]) -> None:
+        if self._streams is not None:
+            for stream, one in zip(self._streams, new["streams"], strict=True):
+                stream._take_over(one)
+            return
         self._steps, self._partial = steps_from_arrays(new), float(new["partial"])
         self._end, self._popped = int(new["end"]), int(new["popped"])
         self._traced = list(itertools.starmap(Traced, new["traced"].tolist()))

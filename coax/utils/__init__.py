@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from ._activations import clipped_logit, double_relu
+from ._atomic import replacing
 from ._batching import batch_to_single, chunks_pow2, idx, single_to_batch, unvectorize
 from ._casting import cast_to_space, make_cast
 from ._checks import at_least_one, check_array, isscalar
@@ -23,6 +24,7 @@ from ._pretty import pretty_print, pretty_repr
 from ._quantiles import quantile_cos_embedding, quantiles, quantiles_uniform
 from ._reload import reload_recursive
 from ._roles import is_policy, is_qfunction, is_reward_function, is_stochastic, is_transition_model, is_vfunction
+from ._rows import Rows
 from ._sampling import safe_sample
 from ._schedules import StepwiseLinearFunction
 from ._segment_tree import MaxTree, MinTree, SegmentTree, SumTree
@@ -33,13 +35,18 @@ from ._ties import argmax, argmin
 from ._trees import merge_dicts, stack_trees, tree_ravel
 
 # Old names of this package whose implementation lives on a higher floor: the only exception to "imports go down".
-_HIGHER = {"get_transition_batch": "coax.reward_tracing:get_transition_batch"}
+_HIGHER = {
+    "generate_gif": "coax.training:generate_gif",
+    "get_transition_batch": "coax.reward_tracing:get_transition_batch",
+    "render_episode": "coax.training:render_episode",
+}
 
 __all__ = (
     "JittedFunc",
     "MaxTree",
     "MinTree",
     "OrnsteinUhlenbeckNoise",
+    "Rows",
     "SegmentTree",
     "StepwiseLinearFunction",
     "SumTree",
@@ -60,6 +67,7 @@ __all__ = (
     "dump",
     "dumps",
     "enable_logging",
+    "generate_gif",
     "generator_from_array",
     "generator_to_array",
     "get_env_attr",
@@ -88,6 +96,8 @@ __all__ = (
     "quantiles",
     "quantiles_uniform",
     "reload_recursive",
+    "render_episode",
+    "replacing",
     "safe_sample",
     "single_space",
     "single_to_batch",

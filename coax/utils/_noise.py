@@ -132,7 +132,7 @@ class OrnsteinUhlenbeckNoise(HostStateful):
             "rng": generator_to_array(self.rnd),
         }
 
-    def _restore(self, new: Any) -> None:
+    def _checked(self, new: Any) -> dict[str, Any]:
         old = self._snapshot()
         if not isinstance(new, dict) or new.keys() != old.keys() or new["numbers"].keys() != old["numbers"].keys():
             raise TypeError(
@@ -145,8 +145,13 @@ class OrnsteinUhlenbeckNoise(HostStateful):
                 f"OrnsteinUhlenbeckNoise.state['noise']: expected shape {was.shape}, got {np.shape(noise)}. "
                 "Fix: call reset() first, if the actions have another shape now."
             )
-        self._noise = None if noise is None else np.array(noise, float)
-        self.rnd = generator_from_array(new["rng"])
+        return {
+            "noise": None if noise is None else np.array(noise, float),
+            "numbers": {name: np.array(value, float) for name, value in new["numbers"].items()},
+            "rng": generator_from_array(np.asarray(new["rng"])),
+        }
+
+    def _take_over(self, new: dict[str, Any]) -> None:
+        self._noise, self.rnd = new["noise"], new["rng"]
         for name, value in new["numbers"].items():
-            value = np.array(value, float)
             setattr(self, name, value if value.ndim else float(value))
