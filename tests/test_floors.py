@@ -12,7 +12,7 @@ ROOT = Path(coax.__file__).parent
 
 # From the bottom up. Parts on one line do not import each other.
 FLOORS = [
-    ["_errors", "_metrics", "_version"],
+    ["_errors", "_metrics", "_requirements", "_version"],
     ["_stateful", "typing"],
     ["_donation", "_entries"],
     ["_program"],
@@ -31,6 +31,7 @@ FLOORS = [
     ["training"],
     ["distributed"],
     ["__init__"],
+    ["__main__"],
 ]
 FLOOR = {part: i for i, parts in enumerate(FLOORS) for part in parts}
 OWN = {"coax"}

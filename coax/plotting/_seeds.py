@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._entries import fresh_seed
+from ._canvas import new_axes
 
 __all__ = ("bootstrap_band", "interquartile_mean", "plot_seeds")
 
@@ -155,12 +155,7 @@ def plot_seeds(
             f"plot_seeds: expected steps [T] and curves [N, T], got {list(steps.shape)} and {list(curves.shape)}. "
             "Fix: put the seeds in front."
         )
-    if axes is None:
-        try:
-            figure = importlib.import_module("matplotlib.figure")
-        except ImportError as err:
-            raise ImportError("matplotlib is missing. Fix: pip install 'coax[plots]'") from err
-        axes = figure.Figure(figsize=(6, 4), layout="constrained").subplots()
+    axes = new_axes(6, 4) if axes is None else axes
     (line,) = axes.plot(steps, interquartile_mean(curves), label=label, zorder=3)
     low, high = bootstrap_band(curves, level=level, random_seed=random_seed)
     axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.3, linewidth=0, zorder=2)

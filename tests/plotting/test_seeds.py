@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from coax.plotting import bootstrap_band, interquartile_mean, plot_seeds
+from tests.plotting.axes import Axes
 
 
 def test_the_mean_of_the_middle_half_by_hand():
@@ -65,26 +66,6 @@ def test_in_parts_or_at_once(monkeypatch):
 def test_errors(args, kwargs, text):
     with pytest.raises(ValueError, match=text):
         bootstrap_band(*args, **kwargs)
-
-
-class Axes:
-    """Stands for those of matplotlib, which need not be installed."""
-
-    def __init__(self):
-        self.lines, self.bands = [], []
-
-    def plot(self, x, y, **style):
-        self.lines.append((np.asarray(x), np.asarray(y)))
-        return [self] * (1 if np.ndim(y) == 1 else np.shape(y)[1])
-
-    def get_color(self):
-        return "C0"
-
-    def fill_between(self, x, low, high, **style):
-        self.bands.append((low, high))
-
-    def legend(self):
-        pass
 
 
 def test_the_picture():
