@@ -17,7 +17,7 @@ PIECE = 1 << 22  # bytes
 
 def on_host(x: Any) -> np.ndarray | Rows:
     """An array in host memory; on the CPU it is the same memory."""
-    return x if isinstance(x, Rows) else np.asarray(jax.device_get(x))
+    return x if isinstance(x, np.ndarray | Rows) else np.asarray(jax.device_get(x))
 
 
 def pieces(x: np.ndarray | Rows, size: int = PIECE) -> Iterator[np.ndarray]:

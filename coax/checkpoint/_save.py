@@ -15,7 +15,7 @@ from .._stateful import HostStateful, Stateful, collect, is_tracing, name_of
 from .._version import __version__
 from ._environment import is_environment, record_of, restorer, stateful_parts
 from ._file import File, write_file
-from ._trees import Place, built, described, finished, matched
+from ._trees import built, described, filled, finished, matched, places_of
 
 __all__ = ("load", "save")
 
@@ -106,10 +106,13 @@ def load(path: str | os.PathLike, /, **objects: Any) -> dict[str, Any]:
     with File(path) as file:
         try:
             plans = _plans(_entries_of(file), objects, file)
-            used = [place.number for plan in plans for place in _places(plan.tree)]
+            used = [place.number for plan in plans for place in places_of(plan.tree)]
             if len(set(used)) < len(used) or not set(used) <= set(range(len(file))):
                 raise DamagedFileError(f"{file.path}: its arrays are not those of its objects. Fix: load another file.")
-            changes = [plan.prepare(_filled(plan.tree, file)) for plan in plans]
+            changes = [
+                plan.prepare(filled(plan.tree, lambda place: finished(place, file.read(place.number))))
+                for plan in plans
+            ]
         except RecursionError as err:
             raise DamagedFileError(f"{file.path}: its trees are too deep. Fix: load another file.") from err
     found = {name: obj for name, obj in objects.items() if not isinstance(obj, EllipsisType)}
@@ -237,7 +240,7 @@ def _plan(name: str, obj: Any, tree: Any, file: File, where: str) -> _Plan:
 def _host_change(obj: HostStateful, new: Any, where: str) -> Callable[[], None]:
     try:
         checked = obj._checked(new)
-    except TypeError as err:
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as err:
         raise CheckpointError(f"{where}: {err}") from err
     return lambda: obj._take_over(checked)
 
@@ -254,15 +257,3 @@ def _environment_plans(name: str, env: Any, entry: dict[str, Any], file: File) -
             raise CheckpointError(f"{path}: {who} does not have it. Fix: build the environment as it was when saved.")
     plans = [_plan(path, part, saved[path], file, path) for path, part in parts.items()]
     return [*plans, _Plan(built(entry["tree"], name), lambda record: restorer(env, record, name))]
-
-
-def _places(tree: Any) -> list[Place]:
-    return [x for x in jax.tree.leaves(tree, is_leaf=_is_place) if _is_place(x)]
-
-
-def _is_place(x: Any) -> bool:
-    return isinstance(x, Place)
-
-
-def _filled(tree: Any, file: File) -> Any:
-    return jax.tree.map(lambda x: finished(x, file.read(x.number)) if _is_place(x) else x, tree, is_leaf=_is_place)

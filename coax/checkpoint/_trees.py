@@ -13,7 +13,7 @@ from .._errors import CheckpointError
 from ..utils import Rows
 from ._dtypes import DTYPES
 
-__all__ = ("Place", "built", "described", "finished", "matched")
+__all__ = ("Place", "built", "described", "filled", "finished", "matched", "places_of")
 
 _FIX_BUILD = "Fix: build the object as it was when it was saved, or load another file."
 _SCALARS: dict[type, tuple[str, Callable[[Any], Any]]] = {
@@ -189,12 +189,12 @@ def _matched_node(tree: Any, like: Any, looks: Any, where: str) -> Any:
     kind, value = _kind(tree, where)
     if kind != wanted:
         raise _differs(where, like, tree)
-    found = {key: child for key, child in value}
+    found, known = dict(value), {key for key, _, _ in children}
     for key, label, _ in children:
         if key not in found:
             raise CheckpointError(f"{where}{label}: the file does not have it. {_FIX_BUILD}")
     for key in found:
-        if key not in [key for key, _, _ in children]:
+        if key not in known:
             label = key if kind == "node" else f"[{key!r}]"
             raise CheckpointError(f"{where}{label}: the file has it, the object does not. {_FIX_BUILD}")
     parts = [matched(found[key], child, looks, f"{where}{label}") for key, label, child in children]
@@ -253,6 +253,26 @@ def _leaf(tree: Any, where: str) -> Any:
 
 def _nonsense(where: str) -> CheckpointError:
     return CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.")
+
+
+def filled(tree: Any, read: Callable[[Place], Any]) -> Any:
+    """The tree with leaves in their places."""
+    if isinstance(tree, Place):
+        return read(tree)
+    if type(tree) is dict:
+        return {key: filled(child, read) for key, child in tree.items()}
+    if type(tree) in (list, tuple):
+        return type(tree)(filled(child, read) for child in tree)
+    if tree is None or type(tree) in _SCALARS:
+        return tree
+    return jax.tree.map(lambda child: filled(child, read), tree, is_leaf=lambda x: isinstance(x, Place))
+
+
+def places_of(tree: Any) -> list[Place]:
+    """The places in a tree."""
+    found: list[Place] = []
+    filled(tree, found.append)
+    return found
 
 
 def finished(place: Place, x: np.ndarray) -> Any:

@@ -1,0 +1,359 @@
+"""Files that are not as they were written, by accident or on purpose: refused, and nothing in them is run."""
+
+import copy
+import io
+import json
+import pathlib
+import pickle
+import random
+import tracemalloc
+import zipfile
+import zlib
+
+import gymnasium
+import jax
+import lz4.frame
+import numpy as np
+import pytest
+
+import coax
+from coax.checkpoint import CheckpointError, DamagedFileError
+from tests.counter import Counter
+
+
+def objects(seed):
+    """Of each kind one, all of which hold something."""
+    env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLake-v1"))
+    env.reset(seed=seed)
+    env.step(1)
+    tracer = coax.reward_tracing.NStep(n=3, gamma=0.9)
+    tracer.add(0, 1, 0.5, False)
+    buffer = coax.experience_replay.PrioritizedReplayBuffer(4, random_seed=seed)
+    batch = coax.utils.get_transition_batch(env, batch_size=3, random_seed=seed)
+    buffer.add(batch, np.arange(3.0))
+    noise = coax.utils.OrnsteinUhlenbeckNoise(random_seed=seed)
+    noise(np.zeros(2))
+    data = {"a": np.arange(20.0), "b": np.zeros(9000), "c": [1, 2.5, "x", None, (True, np.float32(3))]}
+    found = {"env": env, "tracer": tracer, "buffer": buffer, "noise": noise, "data": data, "counter": Counter()}
+    return found
+
+
+def snapshot(objs):
+    states = [obj.state if isinstance(obj, coax.Stateful) else None for obj in objs.values()]
+    lake = objs["env"].unwrapped
+    more = lake.s, objs["env"]._elapsed_steps, lake.np_random.bit_generator.state
+    return states, copy.deepcopy(more)
+
+
+def same(one, other):
+    for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    path = tmp_path_factory.mktemp("good") / "file"
+    coax.save(path, **objects(1))
+    return path.read_bytes()
+
+
+def tried(path, data, objs):
+    """Load it. What was raised, if anything; it must be an error of coax, and no memory may be taken for it."""
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        coax.load(path, **objs)
+    except coax.checkpoint.CheckpointError as err:
+        return err
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # a piece of a compressed array is at most 4 MiB
+        assert peak < 50 * len(data) + (12 << 20)
+    return None
+
+
+# --- by accident ------------------------------------------------------------------------------------------------------
+
+
+def flipped(rng, data):
+    at = rng.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+
+
+def cut(rng, data):
+    return data[: rng.randrange(len(data))]
+
+
+def cut_out(rng, data):
+    at = rng.randrange(len(data))
+    return data[:at] + data[at + rng.randint(1, 9) :]
+
+
+def zeroed(rng, data):
+    at, count = rng.randrange(len(data) - 600), rng.choice([1, 16, 512])
+    new = data[:at] + bytes(count) + data[at + count :]
+    return new if new != data else cut(rng, data)
+
+
+def longer(rng, data):
+    return data + rng.randbytes(rng.randint(1, 99))
+
+
+def swapped(rng, data):
+    a, b = sorted(rng.sample(range(0, len(data) - 64, 32), 2))
+    new = data[:a] + data[b : b + 32] + data[a + 32 : b] + data[a : a + 32] + data[b + 32 :]
+    return new if new != data else cut(rng, data)
+
+
+ACCIDENTS = (flipped, cut, cut_out, zeroed, longer, swapped)
+
+
+@pytest.mark.parametrize("how", [*ACCIDENTS[:1], *(pytest.param(f, marks=pytest.mark.gate) for f in ACCIDENTS[1:])])
+def test_damaged_by_accident(how, good, tmp_path):
+    """Every one of 400 is refused."""
+    rng, objs = random.Random(0), objects(2)
+    before = snapshot(objs)
+    for _ in range(400):
+        assert type(tried(tmp_path / "file", how(rng, good), objs)) is DamagedFileError
+    same(before, snapshot(objs))
+    assert tried(tmp_path / "file", good, objs) is None  # so that it was the damage
+    same(snapshot(objs), snapshot(objects(1)))
+
+
+# --- on purpose: the checksums are right ------------------------------------------------------------------------------
+
+
+def taken_apart(data):
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    return header, json.loads(header["__metadata__"]["coax"]), data[end:]
+
+
+def put_together(header, description, body):
+    header = {"__metadata__": {"crc32": "00000000", "coax": json.dumps(description)}, **header}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    raw = len(text).to_bytes(8, "little") + text
+    return raw[:33] + b"%08x" % zlib.crc32(raw) + raw[41:] + body
+
+
+def forged(header, description, body):
+    return put_together({k: v for k, v in header.items() if k != "__metadata__"}, description, body)
+
+
+JUNK = (
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2**31,
+    2**62,
+    2**200,
+    1.5,
+    "",
+    "x",
+    "object",
+    "O",
+    "../../etc",
+    [],
+    [[]],
+    {},
+    {"array": 0},
+)
+JUNK += (
+    {"array": 10**6},
+    {"array": -1},
+    {"key": 0, "impl": "fry"},
+    {"int": "9" * 5000},
+    {"float": "x"},
+    {"dict": [[1]]},
+)
+JUNK += ({"node": [["a", None]]}, {"list": [["x", None]] * 3}, {"tuple": None}, {"str": 3}, [2**40, 2**40], "float64")
+
+
+def places(tree, path=()):
+    yield path
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, child in items:
+        yield from places(child, (*path, key))
+
+
+def changed(rng, tree):
+    """A copy with some other thing in one place."""
+    tree = copy.deepcopy(tree)
+    *path, last = rng.choice([path for path in places(tree) if path])
+    parent = tree
+    for key in path:
+        parent = parent[key]
+    if rng.random() < 0.2 and isinstance(parent, dict):
+        parent[rng.choice(["x", "__class__", "step", "_np_random", "array"])] = parent.pop(last)
+    else:
+        parent[last] = rng.choice(JUNK)
+    return tree
+
+
+def test_the_forger_can_do_it(good, tmp_path):
+    assert tried(tmp_path / "file", forged(*taken_apart(good)), objects(2)) is None
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.gate)])
+def test_forged(count, good, tmp_path):
+    """Either it says nothing else (the name of a class), or it is refused, and then nothing is changed."""
+    rng, objs = random.Random(count), objects(2)
+    header, description, body = taken_apart(good)
+    table = {k: v for k, v in header.items() if k != "__metadata__"}
+    before, refused = snapshot(objs), 0
+    for i in range(count):
+        if i % 4:
+            data = put_together(table, changed(rng, description), body)
+        else:
+            data = put_together(changed(rng, table), description, body)
+        if tried(tmp_path / "file", data, objs) is None:
+            objs = objects(2)
+        else:
+            refused += 1
+            same(before, snapshot(objs))
+    assert refused > 0.6 * count  # others gave a number, a flag or a name that is as good as the one before
+
+
+SIZES = [[2**40], [2**31, 2**31], [2**61], [0, 2**61], [2**62], [-1], [1.5], ["9"], [1] * 40, None, 7, [9001], [8999]]
+
+
+@pytest.mark.parametrize("i", range(3))
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_lengths_that_cannot_be(shape, i, good, tmp_path):
+    """Of an array that is stored as it is, one that is compressed, and one in a buffer."""
+    header, description, body = taken_apart(good)
+    packed = [k for k, one in enumerate(description["arrays"]) if one["lz4"]]
+    which = (0, packed[0], len(description["arrays"]) // 2)[i]
+    for name in ("shape", "crc32", "dtype"):
+        other = copy.deepcopy(description)
+        other["arrays"][which][name] = shape
+        assert isinstance(tried(tmp_path / "file", forged(header, other, body), objects(2)), CheckpointError)
+    for offsets in (shape, [0, shape], [shape, shape], [shape[0] if isinstance(shape, list) else shape, 2**61]):
+        other = copy.deepcopy(header)
+        other[str(which)]["data_offsets"] = offsets
+        assert isinstance(tried(tmp_path / "file", forged(other, description, body), objects(2)), DamagedFileError)
+
+
+def one_packed(content, nbytes):
+    """A file with one compressed array, which says that it has so many bytes."""
+    entry = {"dtype": "uint8", "shape": [nbytes], "crc32": zlib.crc32(content), "lz4": True}
+    tree = {"class": "ndarray", "kind": "data", "tree": {"array": 0}}
+    description = {"format": 1, "versions": {}, "objects": {"x": tree}, "arrays": [entry]}
+    table = {"0": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}
+    return put_together(table, description, content)
+
+
+def test_frames_that_are_not_what_they_say(tmp_path):
+    zeros = lz4.frame.compress(bytes(10**6))
+    assert tried(tmp_path / "file", one_packed(zeros, 10**6), {"x": None}) is None
+    for content, nbytes in [
+        (zeros, 10**6 - 1),
+        (zeros, 10**6 + 1),
+        (zeros, 10**5),
+        (zeros[:-4], 10**6),
+        (zeros + b"\0", 10**6),
+        (zeros + zeros, 10**6),
+        (zeros[: len(zeros) // 2], 10**6),
+        (bytes(5000), 10**6),
+        (lz4.frame.compress(bytes(10**8)), 10**6),
+        (b"", 0),
+    ]:
+        err = tried(tmp_path / "file", one_packed(content, nbytes), {"x": None})
+        assert isinstance(err, DamagedFileError), (len(content), nbytes)
+
+
+def test_one_array_for_many(good, tmp_path):
+    """A small file that would be large in memory."""
+    x = np.zeros(10**6)
+    coax.save(tmp_path / "file", x=x)
+    header, description, body = taken_apart((tmp_path / "file").read_bytes())
+    description["objects"]["x"]["tree"] = {"list": [[i, {"array": 0}] for i in range(10_000)]}
+    err = tried(tmp_path / "file", forged(header, description, body), {"x": None})
+    assert "its arrays are not those of its objects" in str(err)
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 100_000])
+def test_trees_that_are_too_deep(depth, tmp_path):
+    coax.save(tmp_path / "file", x=1)
+    header, description, body = taken_apart((tmp_path / "file").read_bytes())
+    description["objects"]["x"]["tree"] = "here"
+    tree = '{"list":[[0,' * depth + "null" + "]]}" * depth
+    text = json.dumps(description).replace('"here"', tree)
+    header = json.dumps({"__metadata__": {"crc32": "00000000", "coax": text}}, separators=(",", ":")).encode()
+    raw = len(header).to_bytes(8, "little") + header
+    data = raw[:33] + b"%08x" % zlib.crc32(raw) + raw[41:] + body
+    err = tried(tmp_path / "file", data, {"x": None})
+    assert isinstance(err, DamagedFileError)
+
+
+def test_truth_values_that_are_neither(tmp_path):
+    coax.save(tmp_path / "file", x=np.array([True, False]))
+    header, description, _ = taken_apart((tmp_path / "file").read_bytes())
+    description["arrays"][0]["crc32"] = zlib.crc32(b"\x02\x00")
+    err = tried(tmp_path / "file", forged(header, description, b"\x02\x00"), {"x": None})
+    assert "truth values that are neither 0 nor 1" in str(err)
+
+
+# --- what other programs would run ------------------------------------------------------------------------------------
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+def test_nothing_is_run(good, tmp_path):
+    trap = pickle.dumps(Trap(tmp_path / "sprung"))
+    pickle.loads(trap)
+    assert (tmp_path / "sprung").exists()  # it is one
+    (tmp_path / "sprung").unlink()
+
+    objects_in_numpy, zipped = io.BytesIO(), io.BytesIO()
+    np.savez(objects_in_numpy, x=np.array([Trap(tmp_path / "sprung")], object))
+    with zipfile.ZipFile(zipped, "w") as file:
+        file.writestr("archive/data.pkl", trap)
+    header, description, body = taken_apart(good)
+    forgeries = []
+    for name, content in (("class", "builtins.eval"), ("kind", "pickle"), ("tree", {"pickle": trap.hex()})):
+        other = copy.deepcopy(description)
+        other["objects"]["data"][name] = content
+        forgeries.append(forged(header, other, body))
+    for dtype in ("object", "O", "V8", "U4", "datetime64[s]", "<f8,<i4"):
+        other = copy.deepcopy(description)
+        other["arrays"][0]["dtype"] = dtype
+        forgeries.append(forged(header, other, body))
+    length = (len(trap)).to_bytes(8, "little")
+    others = [
+        trap,
+        lz4.frame.compress(trap),
+        objects_in_numpy.getvalue(),
+        zipped.getvalue(),
+        length + trap,
+        good + trap,
+    ]
+    for data in [*others, *(each + good for each in others), *forgeries[1:]]:
+        assert isinstance(tried(tmp_path / "file", data, objects(2)), CheckpointError)
+    assert tried(tmp_path / "file", forgeries[0], objects(2)) is None  # the class is a word for errors
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_environment_takes_data_only(good, tmp_path):
+    """Methods stay what they are, and generators are those of NumPy."""
+    header, description, body = taken_apart(good)
+    record = dict(map(tuple, description["objects"]["env"]["tree"]["dict"]))
+    attributes = record["attributes"]["dict"]
+    objs = objects(2)
+    for name in ("step", "reset", "observation", "__class__", "np_random", "unwrapped"):
+        attributes.append([name, {"dict": [["data", {"int": "1"}]]}])
+        err = tried(tmp_path / "file", forged(header, description, body), objs)
+        assert f"env.{name}: the file has it, and it is nothing that can be set" in str(err)
+        attributes.pop()
+    attributes.append(["_np_random", {"dict": [["generator", {"dict": [["bit_generator", {"str": "eval"}]]}]]}])
+    err = tried(tmp_path / "file", forged(header, description, body), objs)
+    assert "env._np_random: expected the state of a random generator" in str(err)
