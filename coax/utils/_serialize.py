@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pathlib
-import uuid
 from typing import Any
 
 import cloudpickle
 import lz4.frame
+
+from ._atomic import replacing
 
 __all__ = ("dump", "dumps", "load", "loads")
 
@@ -23,15 +24,16 @@ def loads(b: bytes) -> Any:
 
     Warnings
     --------
-    This runs whatever code the bytes contain. Load only what you trust.
+    This runs whatever code the bytes contain. Load only what you trust; files of strangers with :func:`coax.load`.
     """
     return cloudpickle.loads(lz4.frame.decompress(b))
 
 
 def dump(obj: Any, filepath: str | os.PathLike) -> None:
-    """Write an object to a file.
+    """Write an object to a file, with the code that makes it.
 
-    The file appears when it is complete: an interrupted dump leaves an older file as it was.
+    For the state of objects there is :func:`coax.save`, whose files hold data only. The file appears when it is
+    complete: an interrupted dump leaves an older file as it was.
 
     Parameters
     ----------
@@ -40,16 +42,9 @@ def dump(obj: Any, filepath: str | os.PathLike) -> None:
     filepath : path
         Conventionally ends in ``.pkl.lz4``. Missing folders are made.
     """
-    path = pathlib.Path(os.path.realpath(filepath))
     data = dumps(obj)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(filepath) as file:
+        file.write(data)
 
 
 def load(filepath: str | os.PathLike) -> Any:
@@ -57,6 +52,6 @@ def load(filepath: str | os.PathLike) -> Any:
 
     Warnings
     --------
-    This runs whatever code the file contains. Load only what you trust.
+    This runs whatever code the file contains. Load only what you trust; files of strangers with :func:`coax.load`.
     """
     return loads(pathlib.Path(filepath).read_bytes())
