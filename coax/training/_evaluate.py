@@ -52,6 +52,7 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     env : str, EnvSpec, JaxVectorEnv, gymnasium.Env or gymnasium.vector.VectorEnv
         Of what is named by an id a new one is made. A :class:`coax.envs.JaxVectorEnv` plays from a fresh state and has
         its own again afterwards. Another environment is reset and played, so it must be none that the training uses.
+        What normalises it is used as it is, and learns nothing from these episodes.
     policy : callable
         A function of observations that returns actions: e.g. ``pi``, or ``pi.mode`` for its most likely actions.
     episodes : int, optional
@@ -73,8 +74,8 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     TypeError
         If `env` is no environment, `policy` no function, or `episodes` no integer.
     ValueError
-        If `episodes` is less than 1, or `env` is inside a monitor, whose counts it would change, or a compiled function
-        gives no seed.
+        If `episodes` is less than 1, or `env` is inside a monitor, whose counts it would change (a
+        :class:`coax.wrappers.DeviceTrainMonitor` may be outermost), or a compiled function gives no seed.
     StateError
         If an environment of the host is used in a compiled function.
 
@@ -86,6 +87,10 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
     -----
     In a compiled function `env` must be one inside JAX. There, a new function each time is compiled each time: define
     it once.
+
+    To leave the training as it is, the objects that are known here (see `over`) have their states back afterwards.
+    Meanwhile the entry ``rng`` of a state is another stream, and an entry ``frozen``, as normalisers have it, is True.
+    Rewards are those that `env` gives: of a :class:`coax.wrappers.NormalizeReward` evaluate the one inside.
 
     Examples
     --------
@@ -101,6 +106,7 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
         env = env.env
     objs = collect(objects_of(env, policy, over))
     if steps_itself(env):
+        _refuse_monitors(env)
         return _on_device(turn_of(env, policy), env, objs, episodes, key)
     with _host_env(env) as host, _own_streams(objs, key):
         first = int(jax.random.randint(jax.random.fold_in(key, len(objs)), (), 0, 2**31 - 1))
@@ -175,14 +181,25 @@ def _states(objs: Sequence[Stateful]) -> list[tuple[Stateful, Any]]:
 
 
 def _fresh(obj: Stateful, state: Any, key: jax.Array) -> Any:
-    """The state of an object in the evaluation: new episodes, and a random stream of its own."""
+    """The state of an object in the evaluation: new episodes, a random stream of its own, and frozen statistics."""
     if steps_itself(obj):
         return obj.init(key)
-    return {**state, "rng": Rng.seeded(key)} if _draws(state) else state
+    if not isinstance(state, dict):
+        return state
+    if isinstance(state.get("rng"), Rng):
+        state = {**state, "rng": Rng.seeded(key)}
+    frozen = state.get("frozen")
+    if isinstance(frozen, np.ndarray | jax.Array) and frozen.dtype == bool:
+        state = {**state, "frozen": np.ones((), bool)}
+    return state
 
 
-def _draws(state: Any) -> bool:
-    return isinstance(state, dict) and isinstance(state.get("rng"), Rng)
+def _refuse_monitors(env: Any) -> None:
+    if any(isinstance(obj, DeviceTrainMonitor) for obj in collect(env)):
+        raise ValueError(
+            f"evaluate: expected an environment of its own, got {env}, whose episodes are counted by a "
+            "DeviceTrainMonitor. Fix: pass what is inside of the monitor: monitor.env."
+        )
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,19 @@ def turn_of(env: Any, policy: Callable) -> Callable[[], Rollout]:
 def objects_of(env: Any, policy: Callable, over: Any) -> tuple[Stateful, ...]:
     """The stateful objects that a turn uses."""
     others = (over,) if isinstance(over, Stateful) else tuple(over) if isinstance(over, Iterable) else (over,)
-    return tuple(obj for obj in (env, _parts(policy)[0]) if isinstance(obj, Stateful)) + others
+    owner = _parts(policy)[0]
+    return (*_objects_in(env), *((owner,) if isinstance(owner, Stateful) else ()), *others)
+
+
+def _objects_in(env: Any) -> Iterator[Stateful]:
+    """An environment that is stateful; of one on the host, what its wrappers normalise with."""
+    if isinstance(env, Stateful):
+        yield env
+        return
+    while env is not None:
+        if isinstance(normalizer := getattr(env, "normalizer", None), Stateful):
+            yield normalizer
+        env = getattr(env, "env", None)
 
 
 def _parts(policy: Callable) -> tuple[Any, Callable | None]:
