@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import operator
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import gymnasium
 import jax
@@ -17,10 +17,12 @@ from jax.experimental import io_callback
 from .._entries import Fixed, Number
 from .._errors import StateError
 from .._stateful import Stateful, is_tracing
+from ..sinks import Sink
+from ..sinks._tensorboard import stamped, writer_class
 from ..utils import at_least_one
 from ._counting import MonitorRule
-from ._sink import Sink
-from ._tensorboard import stamped, writer_class
+from ._interval_reports import IntervalReports
+from ._reports import Reports
 
 __all__ = ("DeviceTrainMonitor",)
 
@@ -46,6 +48,8 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         Whether the log line shows all metrics, as for :class:`TrainMonitor`.
     smoothing : float, optional
         About how many of the last episodes :attr:`avg_G` looks back on, at least 1.
+    sinks : iterable of coax.sinks.Sink, optional
+        Where to write besides, once for each interval, as for :class:`TrainMonitor`.
     **logger_kwargs
         For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`.
 
@@ -101,6 +105,8 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         tensorboard_dir: str | os.PathLike | None = None,
         log_all_metrics: bool = False,
         smoothing: float = 10,
+        *,
+        sinks: Sink | Iterable[Sink] = (),
         **logger_kwargs: Any,
     ):
         if not isinstance(env, Stateful) or not hasattr(type(env), "transition") or isinstance(env, DeviceTrainMonitor):
@@ -114,7 +120,7 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         directory = None if tensorboard_dir is None else stamped(tensorboard_dir)
         if directory is not None:
             writer_class()  # not only after a loop of minutes
-        self._sink = Sink(names, directory, log_all_metrics, **logger_kwargs)
+        self._sink = IntervalReports(names, Reports(directory, sinks, log_all_metrics, **logger_kwargs))
         self._write(self._rule.init(DeviceTrainMonitor.smoothing.leaf(smoothing, "DeviceTrainMonitor")))
 
     def init(self, key: jax.Array) -> dict[str, Any]:
@@ -135,7 +141,7 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
 
     def __copy__(self) -> DeviceTrainMonitor:
         new = super().__copy__()
-        new.env = copy.copy(self.env)
+        new.env, new._sink = copy.copy(self.env), copy.copy(self._sink)
         return new
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -158,13 +164,30 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         return row
 
     def close(self, **kwargs: Any) -> None:
-        """Report what is not reported yet, and close the environments."""
-        self._poll()
+        """Report what is not reported yet, and close the sinks and the environments."""
         if np.asarray(self._peek()["counts"])[0]:
             self._report_now()
-        if self._sink.writer is not None:
-            self._sink.writer.close()
+        self._sink.reports.close()
         self.env.close(**kwargs)
+        self._poll()
+
+    def flush(self) -> None:
+        """Bring what was written to where it is safe: files to the disk, and so on.
+
+        Raises
+        ------
+        OSError
+            If a sink failed.
+        """
+        self._sink.reports.flush()
+        self._poll()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: Any) -> bool | None:
+        self.close()
+        return None  # an error goes on
 
     # --- counting
 
@@ -179,6 +202,7 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
             self._write(state)
             if due:
                 self._report_now()
+                self._poll()
 
     def _report_now(self) -> None:
         state = self._peek()
@@ -231,13 +255,28 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
     @property
     def logger(self) -> Any:
         """Where the log lines go."""
-        return self._sink.logger
+        return self._sink.reports.console.logger
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """Where it writes besides. New ones may be set at any time; the old ones are not closed by that.
+
+        Raises
+        ------
+        TypeError
+            If one is not a :class:`coax.sinks.Sink`.
+        """
+        return self._sink.reports.sinks
+
+    @sinks.setter
+    def sinks(self, new: Any) -> None:
+        self._sink.reports.sinks = new
 
     def _poll(self) -> None:
-        self._sink.raise_failure()
+        self._sink.reports.raise_failure()
 
 
-def _report(sink: Sink, due: jax.Array, summary: tuple) -> None:
+def _report(sink: IntervalReports, due: jax.Array, summary: tuple) -> None:
     """Report from a compiled program, if it is time for that."""
 
     @custom_vmap

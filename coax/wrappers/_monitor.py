@@ -16,11 +16,13 @@ import jax
 import numpy as np
 
 from .._stateful import HostStateful, check_like, name_of
+from ..sinks import Sink
+from ..sinks._tensorboard import stamped
 from ..utils import dump, load
 from ._last_observation import only_item
-from ._log_line import is_shown, log_line, show_lines
 from ._metric_means import MetricMeans
-from ._tensorboard import ActionSample, LazyWriter, stamped, write_scalars
+from ._reports import Reports
+from ._tensorboard import ActionSample
 
 __all__ = ("Monitor",)
 
@@ -46,6 +48,7 @@ class Monitor(HostStateful):
     tensorboard_dir : str or None
     tensorboard_write_all, log_all_metrics : bool
     smoothing : float
+    sinks : iterable of Sink
     **logger_kwargs
         See :class:`TrainMonitor`.
     """
@@ -68,17 +71,17 @@ class Monitor(HostStateful):
         tensorboard_write_all: bool,
         log_all_metrics: bool,
         smoothing: float,
+        sinks: Any,
         **logger_kwargs: Any,
     ) -> None:
-        self.log_all_metrics = log_all_metrics
         self.tensorboard_write_all = tensorboard_write_all
         self.smoothing = smoothing
         self._last: tuple = ()  # empty before the first reset
-        self._writer = None if tensorboard_dir is None else LazyWriter(stamped(tensorboard_dir))
         self._metrics = MetricMeans()
         self._actions = ActionSample()
         self.reset_global()
-        self._logger = show_lines("TrainMonitor", **logger_kwargs)
+        directory = None if tensorboard_dir is None else stamped(tensorboard_dir)
+        self._reports = Reports(directory, sinks, log_all_metrics, **logger_kwargs)
 
     @abc.abstractmethod
     def _begin_first(self) -> None:
@@ -166,7 +169,31 @@ class Monitor(HostStateful):
     @property
     def logger(self) -> logging.Logger:
         """Where the log lines go: a logger of this monitor alone, below the one that is named after the class."""
-        return self._logger
+        return self._reports.console.logger
+
+    @property
+    def log_all_metrics(self) -> bool:
+        """Whether the log line shows all metrics."""
+        return self._reports.console.log_all_metrics
+
+    @log_all_metrics.setter
+    def log_all_metrics(self, value: bool) -> None:
+        self._reports.console.log_all_metrics = value
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """Where it writes besides. New ones may be set at any time; the old ones are not closed by that.
+
+        Raises
+        ------
+        TypeError
+            If one is not a :class:`coax.sinks.Sink`.
+        """
+        return self._reports.sinks
+
+    @sinks.setter
+    def sinks(self, new: Any) -> None:
+        self._reports.sinks = new
 
     @property
     def tensorboard(self) -> Any:
@@ -177,7 +204,7 @@ class Monitor(HostStateful):
         ImportError
             If tensorboardX is not installed.
         """
-        return None if self._writer is None else self._writer()
+        return None if self._reports.writer is None else self._reports.writer()
 
     def record_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Take down metrics, for their mean over the episode. They are not read before the log line is written.
@@ -195,18 +222,25 @@ class Monitor(HostStateful):
         self._on_host("record_metrics")
         self._metrics.add(metrics, self.T)
         if self._metrics.is_due():
-            self._metrics.fold_ready(self._write_one())
+            self._read(self._metrics.fold_ready)
+            self._reports.raise_failure()
 
     def get_metrics(self) -> dict[str, float]:
         """The mean of each metric over the episode so far. Waits for the device."""
         self._on_host("get_metrics")
-        self._metrics.fold(self._write_one())
+        self._read(self._metrics.fold)
+        self._reports.raise_failure()
         return self._metrics.means()
 
-    def _write_one(self) -> Any:
-        """What to do with each number as soon as it is read, if anything."""
-        writer = self.tensorboard if self.tensorboard_write_all else None
-        return writer and (lambda name, value, T: writer.add_scalar(name, value, global_step=T))
+    def _read(self, fold: Any) -> None:
+        """Read metrics, and write each of them to TensorBoard if that is wanted."""
+        if self.tensorboard_write_all and self._reports.writer is not None:
+            rows: list[tuple[str, float, int]] = []
+            fold(lambda *row: rows.append(row))
+            for row in rows:
+                self._reports.each(*row)
+        else:
+            fold()
 
     def _average(self, G: float) -> None:
         """Take the return of a finished episode into the running mean."""
@@ -214,18 +248,39 @@ class Monitor(HostStateful):
         self.avg_G += (G - self.avg_G) / self._n_avg_G
 
     def _report(self, numbers: Mapping[str, Any]) -> None:
-        """Write about an episode: ``ep``, ``T``, ``G``, ``avg_r``, ``avg_G``, ``t``, ``dt_ms``, and the metrics."""
-        means = self.get_metrics()
-        self._metrics.shown = True
-        shown = means if self.log_all_metrics else {name: means[name] for name in means if is_shown(name)}
-        self.logger.info(log_line(numbers, shown))
-        if self._writer is not None:
-            self._write_tensorboard(numbers, {} if self.tensorboard_write_all else means)
+        """Write about an episode: ``ep``, ``T``, ``G``, ``avg_r``, ``avg_G``, ``t``, ``dt_ms``, and the metrics.
 
-    def _write_tensorboard(self, numbers: Mapping[str, Any], means: Mapping[str, float]) -> None:
-        write_scalars(self.tensorboard, numbers, means, self.T)
-        self._actions.write(self.tensorboard, self._space_of_actions(), self.T)
-        self.tensorboard.flush()
+        A sink that fails does not raise here, where counting is not finished.
+        """
+        self._read(self._metrics.fold)
+        means = self._metrics.means()
+        self._metrics.shown = True
+        self._reports.write(self.T, numbers, means, {} if self.tensorboard_write_all else means, self._draw_actions)
+
+    def _draw_actions(self, writer: Any) -> None:
+        self._actions.write(writer, self._space_of_actions(), self.T)
+
+    def flush(self) -> None:
+        """Bring what was written to where it is safe: files to the disk, and so on.
+
+        Raises
+        ------
+        OSError
+            If a sink failed.
+        """
+        self._reports.flush()
+        self._reports.raise_failure()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: Any) -> bool | None:
+        self.close()
+        return None  # an error goes on
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Write what is not written yet, and close the sinks and the environment."""
 
     # --- state
 
@@ -244,12 +299,14 @@ class Monitor(HostStateful):
             "period": _pairs(self._period, np.int64),
         }
 
-    def _restore(self, new: Any) -> None:
+    def _checked(self, new: Any) -> Any:
         like = self.init()
         for part, dtype in (("metrics", np.float64), ("period", np.int64)):  # which there are comes from the data
             names = new.get(part) if isinstance(new, Mapping) else None
             like[part] = dict.fromkeys(names if isinstance(names, Mapping) else (), np.zeros(2, dtype))
-        new = check_like(name_of(self), like, new)
+        return check_like(name_of(self), like, new)
+
+    def _take_over(self, new: Any) -> None:
         for name, (attribute, _) in _LEAVES.items():
             setattr(self, attribute, new[name].item() if new[name].ndim == 0 else np.array(new[name]))
         self._metrics.sums = {name: pair.tolist() for name, pair in new["metrics"].items()}
@@ -259,7 +316,7 @@ class Monitor(HostStateful):
     def __copy__(self) -> Self:
         new = super().__copy__()
         new._metrics, new._actions = copy.copy(self._metrics), copy.copy(self._actions)
-        new._period, new._writer = copy.deepcopy(self._period), copy.copy(self._writer)
+        new._period, new._reports = copy.deepcopy(self._period), copy.copy(self._reports)
         return new
 
     # --- counters as coax 0.1.13 had them
@@ -278,7 +335,7 @@ class Monitor(HostStateful):
             "_ep_starttime": start if start.ndim else None if self._written else start.item(),
             "_ep_metrics": {} if self._metrics.shown else self._metrics.sums,
             "_ep_actions": list(self._actions.actions),
-            "_tensorboard_dir": None if self._writer is None else self._writer.directory,
+            "_tensorboard_dir": self._reports.folder,
             "_period": copy.deepcopy(self._period),
         }
 
@@ -318,9 +375,7 @@ class Monitor(HostStateful):
         )
         for action in counters["_ep_actions"] if isinstance(counters["_ep_actions"], list) else ():
             self._actions.add(action)
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None if directory is None else LazyWriter(directory)
+        self._reports.folder = directory
 
     def save_counters(self, filepath: str | os.PathLike) -> None:
         """Write the counters to a file. Its folder is made if there is none."""

@@ -1,97 +1,14 @@
-"""A TensorBoard writer that opens its file when it is first used."""
+"""What a monitor shows in TensorBoard beside numbers: a histogram of the actions."""
 
 from __future__ import annotations
 
-import datetime
-import importlib
-import os
-import re
-from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import jax
 import numpy as np
 
-__all__ = ("ActionSample", "LazyWriter", "stamped", "write_scalars", "writer_class")
-
-_STAMP = re.compile(r"\d{8}_\d{6}")
-
-
-def stamped(directory: str | os.PathLike) -> str:
-    """The directory of one run: with the time in its name, unless it ends in one already."""
-    directory = os.fspath(directory)
-    if _STAMP.fullmatch(os.path.basename(os.path.normpath(directory))):
-        return directory
-    return os.path.join(directory, datetime.datetime.now().strftime("%Y%m%d_%H%M%S"))
-
-
-def writer_class() -> Any:
-    """``tensorboardX.SummaryWriter``.
-
-    Raises
-    ------
-    ImportError
-        If tensorboardX is not installed.
-    """
-    try:
-        return importlib.import_module("tensorboardX").SummaryWriter
-    except ImportError as err:
-        raise ImportError("tensorboardX is missing. Fix: pip install 'coax[tensorboard]'") from err
-
-
-class LazyWriter:
-    """A ``tensorboardX.SummaryWriter``, opened on first use and again after unpickling.
-
-    Parameters
-    ----------
-    directory : str
-        Where the event file goes.
-    """
-
-    def __init__(self, directory: str):
-        self.directory = directory
-        self._writer: Any = None
-
-    def __call__(self) -> Any:
-        """The writer.
-
-        Raises
-        ------
-        ImportError
-            If tensorboardX is not installed.
-        """
-        if self._writer is None:
-            self._writer = writer_class()(self.directory)
-        return self._writer
-
-    def flush(self) -> None:
-        """Write out what is buffered."""
-        if self._writer is not None:
-            self._writer.flush()
-
-    def close(self) -> None:
-        """Write out what is buffered and close the file. The next use opens another."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"directory": self.directory, "_writer": None}
-
-
-def write_scalars(writer: Any, numbers: Mapping[str, Any], means: Mapping[str, float], T: int) -> None:
-    """Write the counters of an episode, or their means over several, and the means of metrics."""
-    scalars = {
-        "episode/episode": numbers["ep"],
-        "episode/avg_reward": numbers["avg_r"],
-        "episode/return": numbers["G"],
-        "episode/steps": numbers["t"],
-        "episode/avg_step_duration_ms": numbers["dt_ms"],
-        **means,
-    }
-    for name, value in scalars.items():
-        writer.add_scalar(name, float(value), global_step=T)
+__all__ = ("ActionSample",)
 
 
 class ActionSample:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium
 
+from ..sinks import Sink
 from ._monitor import Monitor
 from ._vector_monitor import VectorTrainMonitor
 
@@ -35,6 +37,10 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         ``/kl_div``, or begin with ``throughput/``.
     smoothing : float, optional
         About how many of the last episodes :attr:`avg_G` looks back on, at least 1. It may be set at any time.
+    sinks : iterable of coax.sinks.Sink, optional
+        Where to write besides: files, a progress bar and so on, see :mod:`coax.sinks`. They are closed with the
+        environment, and also if the interpreter exits. A :class:`coax.sinks.Console` among them takes the place of the
+        log line that there is otherwise. A copy of the monitor, or one made from a pickle, has none of them.
     **logger_kwargs
         For :func:`coax.utils.enable_logging`: `name`, `level`, `output_filepath`, `output_level`, `logger`.
         Each monitor has its own.
@@ -58,7 +64,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
     Raises
     ------
     TypeError
-        If `smoothing` is not a number, or one of `logger_kwargs` is unknown.
+        If `smoothing` is not a number, one of `sinks` no sink, or one of `logger_kwargs` unknown.
     ValueError
         If `smoothing` is less than 1.
 
@@ -89,10 +95,12 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         tensorboard_write_all: bool = False,
         log_all_metrics: bool = False,
         smoothing: float = 10,
+        *,
+        sinks: Sink | Iterable[Sink] = (),
         **logger_kwargs: Any,
     ):
         gymnasium.Wrapper.__init__(self, env)
-        self._set_up(tensorboard_dir, tensorboard_write_all, log_all_metrics, smoothing, **logger_kwargs)
+        self._set_up(tensorboard_dir, tensorboard_write_all, log_all_metrics, smoothing, sinks, **logger_kwargs)
 
     # --- the environment
 
@@ -106,6 +114,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         self.T += 1
         self.ep += 1
         self._last = (s,)
+        self._reports.raise_failure()
         return s, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -120,6 +129,8 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         info = {**(info or {}), "monitor": {"T": self.T, "ep": self.ep}}
         self.T += 1
         self._last = (s_next,)
+        if self._reports.ticks:
+            self._reports.step(self.T)
         if not self._is_over:
             self._count(action, reward, terminated or truncated)
         return s_next, r, terminated, truncated, info
@@ -135,23 +146,24 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         self.t += 1
         self.G += reward
         self._written = False
-        if self._writer is not None:
+        if self._reports.has_boards:
             self._actions.add(action)
         if is_last:
             self._average(self.G)
             self._pause()
             self._write_line()
+            self._reports.raise_failure()
 
     def _space_of_actions(self) -> gymnasium.Space:
         return self.env.action_space
 
     def close(self) -> None:
-        """Write what is not written yet, and close the environment."""
+        """Write what is not written yet, and close the sinks and the environment."""
         self._pause()
         self._write_line()
-        if self._writer is not None:
-            self._writer.close()
+        self._reports.close()
         self.env.close()
+        self._reports.raise_failure()
 
     # --- counting
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from ..sinks import Sink
 from ._last_observation import VectorLastObservation
 from ._monitor import Monitor
 
@@ -45,7 +47,7 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
     Raises
     ------
     TypeError
-        If `smoothing` is not a number, or one of `logger_kwargs` is unknown.
+        If `smoothing` is not a number, one of `sinks` no sink, or one of `logger_kwargs` unknown.
     ValueError
         If `smoothing` is less than 1, or the environments do not say in ``metadata['autoreset_mode']`` what they do at
         the end of an episode.
@@ -74,10 +76,12 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
         tensorboard_write_all: bool = False,
         log_all_metrics: bool = False,
         smoothing: float = 10,
+        *,
+        sinks: Sink | Iterable[Sink] = (),
         **logger_kwargs: Any,
     ):
         VectorLastObservation.__init__(self, env)
-        self._set_up(tensorboard_dir, tensorboard_write_all, log_all_metrics, smoothing, **logger_kwargs)
+        self._set_up(tensorboard_dir, tensorboard_write_all, log_all_metrics, smoothing, sinks, **logger_kwargs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin episodes: all, or those in ``options['reset_mask']``. Lines of those left early are written first."""
@@ -87,6 +91,7 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
         self._pause(rows)
         self._write_lines(rows)
         self._begin_episodes(rows)
+        self._reports.raise_failure()
         return S, info
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -100,11 +105,14 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
         S, R, terminated, truncated, info = super().step(actions)
         info = {**(info or {}), "monitor": {"T": self.T, "ep": self.ep}}
         self._count(np.asarray(R, float), over)
-        if self._writer is not None:
+        if self._reports.has_boards:
             self._actions.add(actions)
+        if self._reports.ticks:
+            self._reports.step(self.T)
         last = np.logical_or(terminated, truncated) & ~over
         if last.any():
             self._end_episodes(last)
+            self._reports.raise_failure()
         return S, R, terminated, truncated, info
 
     def _count(self, R: np.ndarray, over: np.ndarray) -> None:
@@ -134,13 +142,13 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
             self._begin_episodes(last)
 
     def close(self, **kwargs: Any) -> None:
-        """Write what is not written yet, and close the environments."""
+        """Write what is not written yet, and close the sinks and the environments."""
         everything = np.ones(self.num_envs, bool)
         self._pause(everything)
         self._write_lines(everything)
-        if self._writer is not None:
-            self._writer.close()
+        self._reports.close()
         self.env.close(**kwargs)
+        self._reports.raise_failure()
 
     def _space_of_actions(self) -> gymnasium.Space:
         return self.env.single_action_space

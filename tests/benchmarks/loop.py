@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import optax
 
 import coax
 import coax.reward_tracing
+import coax.sinks
 import coax.td_learning
 import coax.wrappers
 from coax.reward_tracing import TransitionBatch
@@ -109,22 +112,30 @@ def tracing(n):
     return mine, theirs
 
 
-def monitoring():
-    env, bare = coax.wrappers.TrainMonitor(cartpole(), level=logging.WARNING), cartpole()
+def monitored(*sinks):
+    """A step of an environment with a monitor, which gets a metric."""
+    env = coax.wrappers.TrainMonitor(cartpole(), level=logging.WARNING, sinks=sinks)
     q = coax.Q(by_hand.mlp, env, random_seed=1)
     S, A, Rn, In, S_next = random_fields(1)
     batch = TransitionBatch(S, A, np.zeros(1, np.float32), Rn, In, S_next)
     metrics = coax.td_learning.QLearning(q, optimizer=optax.adam(RATE)).update(batch)
     env.reset(seed=1)
-    bare.reset(seed=1)
     actions = [0, 1]
 
-    def mine():
+    def step():
         actions.reverse()
         *_, terminated, truncated, _ = env.step(actions[0])
         env.record_metrics(metrics)
         if terminated or truncated:
             env.reset()
+
+    return step
+
+
+def monitoring():
+    bare = cartpole()
+    bare.reset(seed=1)
+    actions = [0, 1]
 
     def other():
         actions.reverse()
@@ -132,7 +143,14 @@ def monitoring():
         if terminated or truncated:
             bare.reset()
 
-    return mine, other
+    return monitored(), other
+
+
+def watching():
+    folder = Path(tempfile.mkdtemp())
+    bar = coax.sinks.ProgressBar(10**9, file=open(os.devnull, "w"), disable=False)  # noqa: SIM115 - as long as the bar
+    sinks = coax.sinks.CSV(folder / "run.csv"), coax.sinks.JSONLines(folder / "run.jsonl"), bar
+    return monitored(*sinks), monitored()
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -170,6 +188,8 @@ EIGHT = (
     ("DQN, 8 environments, an update for 8 steps; one, an update for each", lambda: eight_or_one(1), 0.333),
     ("the same; one, an update for 8 steps", lambda: eight_or_one(8), None),
 )
+# A step, and what is written at the end of an episode, every 40 steps or so.
+WATCHED = (("monitor.step + record_metrics", watching, 1.3),)
 START = ("tests.benchmarks.start_coax", "tests.benchmarks.start_by_hand")
 
 
@@ -181,10 +201,12 @@ def measure(quick, only):
 
     found = [*rows(ANSWERS, repeats * calls, 1), *rows(STEPS, repeats, calls)]
     eight = rows(EIGHT, repeats, 10)
+    sinks = rows(WATCHED, repeats, 1000)
     start = compare_processes(START, {"first update": 1.5}, 3 if quick else 9) if only in "start" else []
     return (
         ("Microseconds a call", found, {}),
         ("Microseconds for 8 steps of environments", eight, {"columns": ("eight", "one")}),
+        ("Microseconds for a step, with CSV, JSON lines and a bar, or none", sinks, {"columns": ("sinks", "none")}),
         ("Milliseconds from the start of the interpreter, without a compilation cache", start, {}),
     )
 
