@@ -113,7 +113,7 @@ def _environments(where: str, value: Any) -> list[tuple[str, Any]]:
 def _steps(env: Any, record: Any, where: str) -> Iterator[Callable[[], None]]:
     try:
         was, attributes, _ = record["class"], record["attributes"], record["hidden"]
-        pairs = [(name, *one.items()) for name, one in sorted(attributes.items())]
+        pairs = [(name, *one.items()) for name, one in sorted(attributes.items()) if one]
     except (TypeError, KeyError, AttributeError) as err:
         raise CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.") from err
     if was != _class_of(env):

@@ -216,6 +216,8 @@ class File:
 
     def looks(self, i: int) -> tuple[np.dtype, tuple[int, ...]]:
         """Dtype and shape of an array."""
+        if i >= len(self):
+            self._damaged(f"there is no array {i} in it")
         return DTYPES[self._entries[i].dtype], self._entries[i].shape
 
     def read(self, i: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from .._errors import CheckpointError
 from .._stateful import Stateful
+from ..approximators import ActionMask
 from ._dtypes import DTYPES
 from ._trees import is_key
 
@@ -37,6 +38,7 @@ _SETTINGS = {
     "_ezpickle_kwargs",
 }
 _CONSTANT = (
+    ActionMask,
     type,
     types.FunctionType,
     types.MethodType,
@@ -58,7 +60,7 @@ _BITS = {each.__name__: each for each in (np.random.PCG64, np.random.PCG64DXSM, 
 
 def read(name: str, value: Any) -> tuple[str, Any]:
     """Under which tag the value of an attribute is saved, and what of it; "constant" and "hidden" are not."""
-    if name in _SETTINGS or isinstance(value, Stateful) or _is_constant(value):
+    if name in _SETTINGS or isinstance(value, Stateful) or _is_constant(value) or _names_a_file(value):
         return "constant", None
     if isinstance(value, np.random.Generator):
         return "generator", value.bit_generator.state
@@ -77,7 +79,7 @@ def _read_wrapped(value: Any) -> tuple[str, Any]:
     if isinstance(value, str):
         return "data", str(value)
     if isinstance(value, bytes):
-        return "bytes", np.frombuffer(value, np.uint8)
+        return "bytes", np.array(bytearray(value), np.uint8)
     if isinstance(value, np.ndarray) and value.dtype.kind in "SU" and value.dtype.itemsize:
         letters = np.ascontiguousarray(value).view(np.uint8) if value.size else np.zeros(0, np.uint8)
         return "text", {"dtype": value.dtype.str, "shape": list(value.shape), "letters": letters.reshape(-1)}
@@ -94,6 +96,13 @@ def _is_constant(value: Any) -> bool:
     if isinstance(value, list | tuple | dict) and value:
         return all(map(_is_constant, value.values() if isinstance(value, dict) else value))
     return isinstance(value, _CONSTANT) or _is_of(value, *_OF_SCREENS)
+
+
+def _names_a_file(value: Any) -> bool:
+    """Whether there is text in it that may say where something is written: that is for the user to say."""
+    if isinstance(value, list | tuple | dict):
+        return any(map(_names_a_file, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and any(mark in value for mark in "/\\:")
 
 
 def _is_of(value: Any, *packages: str) -> bool:
@@ -152,8 +161,8 @@ def _misfit(where: str, old: Any, got: str) -> CheckpointError:
 
 
 def _write_data(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
-    if not _is_data(new):
-        raise CheckpointError(f"{where}: expected data, the file has a {type(new).__name__}. {FIX}")
+    if not _is_data(new) or _names_a_file(new):
+        raise CheckpointError(f"{where}: expected data, the file has {new!r:.80}. {FIX}")
     yield functools.partial(setattr, owner, name, jax.device_put(new) if isinstance(old, jax.Array) else new)
 
 
@@ -174,7 +183,7 @@ def _write_text(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterat
         dtype, shape, letters = new["dtype"], new["shape"], new["letters"]
         if not _TEXT.fullmatch(dtype) or letters.dtype != np.uint8:
             raise ValueError(dtype)
-        text = np.frombuffer(letters.tobytes(), dtype).reshape(shape).copy()
+        text = (np.frombuffer(letters.tobytes(), dtype) if letters.size else np.zeros(0, dtype)).reshape(shape).copy()
     except (TypeError, KeyError, AttributeError, ValueError) as err:
         raise _misfit(where, old, "no text") from err
     yield functools.partial(setattr, owner, name, text)

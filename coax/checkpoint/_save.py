@@ -161,9 +161,9 @@ def _content(obj: Any) -> Any:
     if isinstance(obj, HostStateful):
         return obj._stream()
     if isinstance(obj, Stateful):
-        state = obj._peek()  # not handed out: the next compiled call may go on in the same memory
-        obj._inspect(state)
-        return state
+        jax.block_until_ready(obj._peek())
+        obj._poll()  # what an updater has not said yet
+        return obj._peek()  # not handed out: the next compiled call may go on in the same memory
     return obj
 
 
@@ -192,6 +192,8 @@ def _entries_of(file: File) -> dict[str, Any]:
         parts = entry.get("parts", {}) if type(entry) is dict else None
         if type(parts) is not dict or entry.keys() - {"parts"} != {"class", "kind", "tree"}:
             raise DamagedFileError(fault)
+        if type(entry["class"]) is not str or entry["kind"] not in list(_ARTICLES):
+            raise DamagedFileError(fault)
     return entries
 
 
@@ -215,7 +217,7 @@ def _plans(entries: dict[str, Any], objects: Mapping[str, Any], file: File) -> l
         if entry["kind"] != kind and not (obj is None and entry["kind"] == "data"):
             raise CheckpointError(
                 f"{name}: expected {_ARTICLES[kind]} as the {type(obj).__qualname__} that was passed, the file has "
-                f"{_ARTICLES.get(entry['kind'], 'another thing')} ({entry['class']}). Fix: pass one built as it was."
+                f"{_ARTICLES[entry['kind']]} ({entry['class']}). Fix: pass one built as it was."
             )
         if kind == "environment":
             plans += _environment_plans(name, obj, entry, file)

@@ -101,7 +101,7 @@ def _opened(x: Any, where: str) -> tuple[list[tuple[Any, str, Any]], str]:
         for key in x:
             if type(key) not in (str, int):
                 raise CheckpointError(
-                    f"{where}: expected keys that are strings or integers, got {key!r}. Fix: use such."
+                    f"{where}: expected strings or integers as keys, got {key!r}. Fix: use such."
                 )
         return [(key, f"[{key!r}]", child) for key, child in x.items()], "dict"
     if type(x) in (list, tuple):
@@ -244,7 +244,7 @@ def _leaf(tree: Any, where: str) -> Any:
             pass
         raise _nonsense(where)
     impl = tree.get("impl")
-    if kind not in ("array", "scalar", "key") or type(value) is not int or value < 0:
+    if kind not in ("array", "scalar", "key") or type(value) is not int or not 0 <= value < 1 << 31:
         raise _nonsense(where)
     if (type(impl) is str) != (kind == "key"):
         raise _nonsense(where)

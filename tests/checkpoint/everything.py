@@ -429,3 +429,22 @@ EVERYTHING = {
 def with_next_actions(batch):
     batch.A_next, batch.logP_next = batch.A[::-1], batch.logP
     return batch
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def numbers(tree):
+    """Everything in a tree of arrays, keys as what they are made of."""
+    leaves = jax.tree.leaves(tree)
+    return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in leaves]
+
+
+def is_key(x):
+    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def assert_same(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for x, y in zip(numbers(one), numbers(other), strict=True):
+        np.testing.assert_array_equal(x, y, strict=True)

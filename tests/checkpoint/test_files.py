@@ -63,7 +63,7 @@ def test_another_library_reads_the_arrays(tmp_path):
 
 TREES = {
     "numbers": {"a": 3, "b": -(2**80), "c": 0.1, "d": True, "e": "é\n\x00\"'", "f": None, "g": float("-inf")},
-    "nested": [(), [], {}, ((1,), [np.zeros(2)], {3: "x", "y": (None,)})],
+    "nested": [(), [], {}, ((1,), [np.zeros(2)], {3: "x", 4: (None,)})],
     "scalars": (np.float32(0.1), np.int8(-5), np.bool_(True), np.float64(5e-324)),
     "empty": [np.zeros((0, 3), np.int32), np.zeros((2, 0)), np.zeros(())],
     "strided": [np.arange(24.0).reshape(4, 6)[::2, ::-3], np.asfortranarray(np.arange(6).reshape(2, 3))],

@@ -2,12 +2,10 @@
 
 import inspect
 
-import jax
-import numpy as np
 import pytest
 
 import coax
-from tests.checkpoint.everything import EVERYTHING
+from tests.checkpoint.everything import EVERYTHING, assert_same
 
 BEFORE, AFTER = 5, 4  # how often each is used before it is saved, and after it was loaded
 SLOW = set(EVERYTHING) - {"Q", "EpsilonGreedy", "QLearning", "NStep", "PrioritizedReplayBuffer", "VectorTrainMonitor"}
@@ -26,22 +24,6 @@ def classes(module=coax):
 def test_the_table_is_complete():
     bases = {cls for one in classes() for cls in one.__mro__[1:]}
     assert {cls.__name__ for cls in classes() if cls not in bases} | {"TrainMonitor"} == set(EVERYTHING)
-
-
-def numbers(tree):
-    """Everything in a tree of arrays, keys as what they are made of."""
-    leaves = jax.tree.leaves(tree)
-    return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in leaves]
-
-
-def is_key(x):
-    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def assert_same(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for x, y in zip(numbers(one), numbers(other), strict=True):
-        np.testing.assert_array_equal(x, y, strict=True)
 
 
 def states(objects):
