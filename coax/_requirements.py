@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 __all__ = ("BASE", "EXTRAS", "KNOWN", "PYTHON", "Combination", "complaints", "fits", "lacking", "names", "plain_name")
 
-# As in pyproject.toml, which a test compares: coax may be used from a folder in which it is not installed.
+# As in pyproject.toml, which a test compares: coax may be used from a folder in which it is not installed. What is for
+# working on coax itself is left out.
 PYTHON = ">=3.11"
 BASE = (
     "jax>=0.10",
@@ -35,24 +36,6 @@ EXTRAS = {
     "ray": ("ray>=2.50",),
     "cuda12": ("jax[cuda12]",),
     "cuda13": ("jax[cuda13]",),
-    "test": (
-        "pytest>=8.4",
-        "pytest-xdist>=3.6",
-        "hypothesis>=6.100",
-        "scipy>=1.14",
-        "ruff>=0.14",
-        "mypy>=1.18",
-    ),
-    "doc": (
-        "sphinx>=8",
-        "furo",
-        "myst-nb",
-        "jupytext",
-        "sphinx-gallery",
-        "sphinx-copybutton",
-        "sphinx-design",
-        "matplotlib>=3.9",
-    ),
 }
 # What extras of others bring, as far as coax relies on it; one of those with a bar between them is enough.
 _BRINGS = {

@@ -61,19 +61,17 @@ def test_seeing(tmp_path, monkeypatch):
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     space = run("seeing.rst")
-    # a random walk reaches the goal in 1.4 of 100 episodes, the best policy in 74 of 100 (and in more than 100 steps
-    # in 82), hence what was learned can be told from either
-    small, large = (space["curves"][f"step size {rate}"] for rate in (0.1, 0.5))
+    # a random walk reaches the goal in 1.4 of 100 episodes, and the best policy in 89.4
+    small, large = (space["curves"][f"step size {rate}"] for rate in (0.05, 0.5))
     assert small.seeds.shape[0] == large.seeds.shape[0] == 5
-    assert 0.2 < small.mean[-5:].mean() < 0.74
+    assert 0.4 < small.mean[-5:].mean() < 0.894
     assert (small.low <= small.mean).all()
     assert (small.mean <= small.high).all()
     # thirteen steps from the start above the cliff
     assert space["table"][36].max() == -13
-    pictures = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert pictures == set(re.findall(r"^\.\. image:: (\S+)", (DOC / "seeing.rst").read_text(), re.MULTILINE))
-    for name in pictures:
-        assert (DOC / name).stat().st_size < 200_000
+    shown = set(re.findall(r"^\.\. image:: (\S+)", (DOC / "seeing.rst").read_text(), re.MULTILINE))
+    assert shown == {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert max((DOC / name).stat().st_size for name in shown) < 200_000
 
 
 def test_watching(tmp_path, monkeypatch):

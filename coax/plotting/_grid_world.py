@@ -19,7 +19,8 @@ _CELL = 0.9  # inches
 _COLORS = {"H": "#33415c", "C": "#5c3d2e", "G": "#f2b134"}  # hole, cliff, goal
 _GROUND = "#eef3f8"
 _INK = "#10151f"
-_ARROW = 0.40  # of a cell: the longest
+_ARROW = 0.34  # of a cell: the longest
+_SHORT = 0.09  # and the shortest
 _RARE = 0.01  # the probability below which an action is not drawn
 
 
@@ -77,7 +78,7 @@ def plot_values(env: Any, values: Any, axes: Any = None) -> Any:
     brush.axes.figure.colorbar(image, ax=brush.axes, label=label, fraction=0.05, pad=0.02)
     _draw_map(brush, grid)
     for s in np.flatnonzero(grid.inside):
-        _write_in_corner(brush, grid, s, _number(best[s]))
+        _write_in_corner(brush, grid, int(s), _number(best[s]))
     if table.shape[1] > 1:
         _draw_arrows(brush, grid, (table == best[:, None]).astype(float))
     return brush.axes
@@ -86,7 +87,7 @@ def plot_values(env: Any, values: Any, axes: Any = None) -> Any:
 def plot_policy(env: Any, policy: Any, axes: Any = None) -> Any:
     """Draw a policy on the map of a grid world.
 
-    The arrows are as long and as dark as the actions are likely; actions of less than 1 % have none. The number is the
+    The likelier an action, the longer and darker is its arrow; one of less than 1 % has none. The number is the
     probability of the likeliest.
 
     Parameters
@@ -124,7 +125,7 @@ def plot_policy(env: Any, policy: Any, axes: Any = None) -> Any:
     brush = _brush(axes, grid)
     _draw_map(brush, grid)
     for s in np.flatnonzero(grid.inside):
-        _write_in_corner(brush, grid, s, f"{100 * probs[s].max():.0f}%")
+        _write_in_corner(brush, grid, int(s), f"{100 * probs[s].max():.0f}%")
     _draw_arrows(brush, grid, np.where(probs >= _RARE, probs, 0.0))
     return brush.axes
 
@@ -230,8 +231,8 @@ def _draw_map(brush: _Brush, grid: GridMap) -> None:
 
 
 def _write_in_corner(brush: _Brush, grid: GridMap, s: int, text: str) -> None:
-    row, column = divmod(int(s), grid.letters.shape[1])
-    brush.axes.text(column - 0.45, row - 0.44, text, size=0.14 * brush.cell, color=_INK, ha="left", va="top")
+    row, column = divmod(s, grid.letters.shape[1])
+    brush.axes.text(column - 0.45, row - 0.44, text, size=0.13 * brush.cell, color=_INK, ha="left", va="top")
 
 
 def _draw_arrows(brush: _Brush, grid: GridMap, weights: np.ndarray) -> None:
@@ -239,10 +240,11 @@ def _draw_arrows(brush: _Brush, grid: GridMap, weights: np.ndarray) -> None:
     s, a = np.nonzero(np.where(grid.inside.reshape(-1, 1), weights, 0.0))
     if not len(s):
         return
-    y, x = np.divmod(s, grid.letters.shape[1])
-    weight = weights[s, a]
-    u, v = (_ARROW * weight[:, None] * grid.moves[a]).T
+    rows, columns = np.divmod(s, grid.letters.shape[1])
+    weight, away = weights[s, a], grid.moves[a].T
+    x, y = np.stack([columns, rows + 0.06]) + 0.05 * away  # apart from each other, and from the number above
+    u, v = (_SHORT + (_ARROW - _SHORT) * weight) * away
     ink = np.zeros((len(s), 4))
     ink[:, 3] = 0.25 + 0.75 * weight
-    style = {"angles": "xy", "scale_units": "xy", "scale": 1, "units": "xy", "width": 0.045, "zorder": 3}
-    brush.axes.quiver(x, y, u, v, color=ink, headwidth=4, headlength=4, headaxislength=3.6, **style)
+    style = {"angles": "xy", "scale_units": "xy", "scale": 1, "units": "xy", "width": 0.04, "zorder": 3}
+    brush.axes.quiver(x, y, u, v, color=ink, headwidth=3.6, headlength=3.4, headaxislength=3.1, minshaft=1, **style)

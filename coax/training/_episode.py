@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import gymnasium
@@ -38,7 +38,7 @@ def host_env(caller: str, env: Any) -> Any:
     return env
 
 
-def episode(env: Any, policy: Callable | None, max_steps: int | None = None, seed: int | None = None) -> Iterator[Any]:
+def episode(env: Any, policy: Callable | None, max_steps: int | None = None, seed: int | None = None) -> Generator[Any]:
     """Play one episode: gives the environment, without monitors, after the reset and after each step.
 
     Parameters

@@ -9,6 +9,8 @@ import logging
 import numbers
 import os
 import pathlib
+import subprocess
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -63,7 +65,7 @@ def record_episode(
     Raises
     ------
     ImportError
-        If Pillow or imageio is not installed.
+        If Pillow, or imageio-ffmpeg for MP4 files, is not installed.
     RuntimeError
         If the environment does not render to arrays.
     TypeError
@@ -209,17 +211,44 @@ def _gif(duration: float) -> Callable[[BinaryIO, Iterator[np.ndarray]], None]:
 
 
 def _mp4(duration: float) -> Callable[[BinaryIO, Iterator[np.ndarray]], None]:
-    imageio = _need("imageio.v2", "imageio")
-    _need("imageio_ffmpeg", "imageio-ffmpeg")
+    program = _need("imageio_ffmpeg", "imageio-ffmpeg").get_ffmpeg_exe()
 
     def write(file: BinaryIO, frames: Iterator[np.ndarray]) -> None:
-        options = {"fps": 1000 / duration, "codec": "libx264", "macro_block_size": 2, "ffmpeg_log_level": "error"}
-        # It writes into the open file by its name, which has no suffix to tell the format by.
-        with imageio.get_writer(file.name, "FFMPEG", "I", output_params=["-f", "mp4"], **options) as writer:
-            for frame in frames:
-                writer.append_data(frame)
+        first = next(frames)
+        height, width, _ = first.shape
+        pictures = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{1000 / duration:.6g}"]
+        even = f"scale={width + width % 2}:{height + height % 2}"  # few programs play others
+        film = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-vf", even, "-f", "mp4"]
+        # It writes into the open file, by its name. Its library would start it with a fork, which JAX warns of, and
+        # would not say whether it failed.
+        command = [program, "-v", "error", "-y", *pictures, "-i", "-", *film, file.name]
+        with tempfile.TemporaryFile() as complaints:
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaints) as process:
+                try:
+                    _feed(process, first, frames)
+                except BaseException:
+                    process.kill()
+                    raise
+            if process.returncode:
+                complaints.seek(0)
+                text = complaints.read().decode(errors="replace").strip()
+                raise OSError(f"ffmpeg failed: {text}. Fix: look for space on the disk.")
 
     return write
+
+
+def _feed(process: Any, first: np.ndarray, frames: Iterator[np.ndarray]) -> None:
+    for frame in itertools.chain([first], frames):
+        if frame.shape != first.shape:
+            raise ValueError(
+                f"expected pictures of one size, got {list(first.shape)} and {list(frame.shape)}. "
+                "Fix: pass resize_to=(320, 240)."
+            )
+        try:
+            process.stdin.write(frame.tobytes())
+        except BrokenPipeError:  # it is no more, and has said why
+            break
+    process.communicate()
 
 
 _WRITERS = {"gif": _gif, "mp4": _mp4}

@@ -47,4 +47,5 @@ class Axes:
     vlines = hlines
 
     def quiver(self, x, y, u, v, color, **style):
-        self.arrows = [tuple(arrow) for arrow in np.stack([x, y, u, v, np.asarray(color)[:, 3]], -1).round(6).tolist()]
+        where = np.round([x, y]).astype(int)
+        self.arrows = list(zip(*where.tolist(), *np.round([u, v, np.asarray(color)[:, 3]], 6).tolist(), strict=True))

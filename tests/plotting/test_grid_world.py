@@ -38,28 +38,28 @@ def in_corners(axes):
 
 
 @pytest.mark.parametrize(
-    "env",
+    "make",
     [
-        LAKE,
-        coax.envs.FrozenLake(LAKE),
-        coax.envs.JaxVectorEnv(coax.envs.FrozenLake(LAKE), num_envs=2, random_seed=0),
-        gymnasium.make("FrozenLake-v1", desc=LAKE),
-        coax.wrappers.TrainMonitor(gymnasium.make("FrozenLake-v1", desc=LAKE)),
-        gymnasium.make_vec("FrozenLake-v1", num_envs=2, desc=LAKE, vectorization_mode="sync"),
+        lambda: LAKE,
+        lambda: coax.envs.FrozenLake(LAKE),
+        lambda: coax.envs.JaxVectorEnv(coax.envs.FrozenLake(LAKE), num_envs=2, random_seed=0),
+        lambda: gymnasium.make("FrozenLake-v1", desc=LAKE),
+        lambda: coax.wrappers.TrainMonitor(gymnasium.make("FrozenLake-v1", desc=LAKE)),
+        lambda: gymnasium.make_vec("FrozenLake-v1", num_envs=2, desc=LAKE, vectorization_mode="sync"),
     ],
     ids=["map", "functional", "jax", "gymnasium", "monitor", "vector"],
 )
-def test_values_by_hand(env):
+def test_values_by_hand(make):
     axes = Axes()
-    assert plot_values(env, Q, axes) is axes
+    assert plot_values(make(), Q, axes) is axes
     # (column, row): 0.3 at state 0, 0.5 at 1, 0.25 at 3, 0.875 at 4
     assert in_corners(axes) == {(0, 0): "0.3", (1, 0): "0.5", (0, 1): "0.25", (1, 1): "0.875"}
     assert arrows_of(axes) == {
-        (0, 0, "right"): 0.4,
-        (1, 0, "left"): 0.4,
-        (1, 0, "down"): 0.4,
-        (0, 1, "up"): 0.4,
-        (1, 1, "right"): 0.4,
+        (0, 0, "right"): 0.34,
+        (1, 0, "left"): 0.34,
+        (1, 0, "down"): 0.34,
+        (0, 1, "up"): 0.34,
+        (1, 1, "right"): 0.34,
     }
     np.testing.assert_array_equal(axes.images[0].filled(-1), [[0.3, 0.5, -1], [0.25, 0.875, -1]])
     assert axes.images[1] == r"$\max_a\, q(s, a)$"
@@ -83,11 +83,11 @@ def test_a_policy_by_hand():
     axes = Axes()
     plot_policy(LAKE, probs, axes)
     found = arrows_of(axes)
-    # the longest is 0.4 of a cell
+    # of a cell: from 0.09 for 0 to 0.34 for 1
     assert {key: length for key, length in found.items() if key[:2] == (0, 0)} == pytest.approx(
-        {(0, 0, "down"): 0.3, (0, 0, "right"): 0.098}
+        {(0, 0, "down"): 0.2775, (0, 0, "right"): 0.15125}
     )
-    assert {key: length for key, length in found.items() if key[:2] == (1, 0)} == {(1, 0, "right"): 0.4}
+    assert {key: length for key, length in found.items() if key[:2] == (1, 0)} == {(1, 0, "right"): 0.34}
     assert sum(key[:2] == (0, 1) for key in found) == 4
     assert len(found) == 2 + 1 + 4 + 4
     assert in_corners(axes) == {(0, 0): "75%", (1, 0): "100%", (0, 1): "25%", (1, 1): "25%"}
@@ -217,10 +217,10 @@ def test_with_matplotlib(tmp_path):
     quiver = pytest.importorskip("matplotlib.quiver")
     axes = plot_values(LAKE, Q)
     (arrows,) = (item for item in axes.collections if isinstance(item, quiver.Quiver))
-    np.testing.assert_array_equal(arrows.X, [0, 1, 1, 0, 1])
-    np.testing.assert_array_equal(arrows.Y, [0, 0, 0, 1, 1])
-    np.testing.assert_allclose(arrows.U, [0.4, -0.4, 0, 0, 0.4])
-    np.testing.assert_allclose(arrows.V, [0, 0, 0.4, -0.4, 0])
+    np.testing.assert_allclose(arrows.X, [0.05, 0.95, 1, 0, 1.05])
+    np.testing.assert_allclose(arrows.Y, [0.06, 0.06, 0.11, 1.01, 1.06])
+    np.testing.assert_allclose(arrows.U, [0.34, -0.34, 0, 0, 0.34])
+    np.testing.assert_allclose(arrows.V, [0, 0, 0.34, -0.34, 0])
     assert [text.get_text() for text in axes.texts].count("0.875") == 1
     axes.figure.savefig(tmp_path / "q.png")
     own = axes.figure.__class__(figsize=(3, 3)).subplots()

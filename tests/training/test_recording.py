@@ -1,9 +1,12 @@
 """One frame after the reset and one after each step go into the file, which is there completely or not at all."""
 
 import logging
+import re
+import subprocess
 import sys
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 
@@ -42,14 +45,14 @@ def written(monkeypatch):
 
 
 def test_frames(tmp_path, written, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "record_episode")
     path = tmp_path / "new/folder/film.gif"
     record_episode(Film(3), path, lambda s: s + 1, duration=40)
     ((kind, duration, frames),) = written
     assert (kind, duration) == ("gif", 40)
     # (20 * t, 100, the action that led here): the first is that of the reset, the last is there once
     assert colors_of(frames) == [(0, 100, 0), (20, 100, 1), (40, 100, 2), (60, 100, 3)]
-    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+    assert [(record.name, record.getMessage()) for record in caplog.records if record.name == "record_episode"] == [
         ("record_episode", f"recorded episode to: {path}")
     ]
     assert path.read_bytes() == b"xxxx"
@@ -72,11 +75,10 @@ def test_the_format(tmp_path, written):
 
 def test_how_long(tmp_path, written):
     # by default as env.spec says, also where nothing else limits the time; and until the end where nobody says
-    env = gymnasium.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=7).unwrapped
-    assert env.spec.max_episode_steps == 7
-    env.render = lambda: np.zeros((4, 4, 3), np.uint8)
-    record_episode(env, tmp_path / "a.gif", lambda s: int(s[2] > 0))
-    record_episode(env, tmp_path / "a.gif", lambda s: int(s[2] > 0), max_episode_steps=9)
+    env = Film(50)
+    env.spec = gymnasium.envs.registration.EnvSpec("Film-v0", max_episode_steps=7)
+    record_episode(env, tmp_path / "a.gif", lambda s: 0)
+    record_episode(env, tmp_path / "a.gif", lambda s: 0, max_episode_steps=9)
     record_episode(Film(50), tmp_path / "a.gif", lambda s: 0)
     assert [len(frames) for _, _, frames in written] == [8, 10, 51]
 
@@ -113,6 +115,17 @@ def test_after_an_error_the_older_file_is_there(tmp_path, written):
     assert path.read_text() == "older"
     assert [each.name for each in tmp_path.iterdir()] == ["film.gif"]
     assert env.env is monitor
+
+
+def test_normalizers_are_frozen(tmp_path, written):
+    env = coax.wrappers.NormalizeObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"))
+    env.unwrapped.render = lambda: np.zeros((4, 4, 3), np.uint8)
+    env.reset(seed=0)
+    env.step(0)
+    before = jax.tree.map(np.array, env.normalizer.state)
+    record_episode(env, tmp_path / "a.gif", lambda s: 0)
+    jax.tree.map(np.testing.assert_array_equal, env.normalizer.state, before)
+    assert len(written[0][2]) > 2
 
 
 class Text(Film):
@@ -161,17 +174,13 @@ def test_errors(tmp_path, monkeypatch, written, env, kwargs, error, text):
 
 @pytest.mark.parametrize(
     ("module", "name", "missing"),
-    [
-        ("PIL.Image", "film.gif", "Pillow"),
-        ("imageio.v2", "film.mp4", "imageio"),
-        ("imageio_ffmpeg", "film.mp4", "imageio"),
-    ],
+    [("PIL.Image", "film.gif", "Pillow"), ("imageio_ffmpeg", "film.mp4", "imageio-ffmpeg")],
 )
 def test_without_the_extra(tmp_path, monkeypatch, module, name, missing):
     monkeypatch.setitem(sys.modules, module, None)
     env = Film()
     env.t = 99
-    with pytest.raises(ImportError, match=rf"{missing}.* is missing. Fix: pip install 'coax\[video\]'"):
+    with pytest.raises(ImportError, match=rf"{missing} is missing. Fix: pip install 'coax\[video\]'"):
         record_episode(env, tmp_path / name, lambda s: 0)
     assert env.t == 99  # not even reset
     assert list(tmp_path.iterdir()) == []
@@ -191,13 +200,36 @@ def test_a_gif(tmp_path):
 
 
 def test_an_mp4(tmp_path):
-    pytest.importorskip("imageio_ffmpeg")
-    imageio = pytest.importorskip("imageio.v2")
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
     record_episode(Film(5), tmp_path / "film.mp4", lambda s: 0, duration=40)
-    with imageio.get_reader(tmp_path / "film.mp4", "FFMPEG") as film:
-        about, frames = film.get_meta_data(), [np.asarray(frame) for frame in film]
-    assert (about["fps"], about["size"]) == (25, (22, 16))  # even, while the pictures are 21 wide and 15 high
+    program = ffmpeg.get_ffmpeg_exe()
+    raw = [program, "-i", tmp_path / "film.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    played = subprocess.run(raw, capture_output=True, check=True)
+    # 22 times 16 pixels, which is even, while the pictures are 21 wide and 15 high; and 25 in a second
+    assert re.search(rb"Video: h264.*yuv420p.* 22x16.* 25 fps", played.stderr)
+    frames = np.frombuffer(played.stdout, np.uint8).reshape(6, 16, 22, 3)
     # it is compressed, so colors are near those of the pictures
     np.testing.assert_allclose([frame.mean((0, 1)) for frame in frames], [(20 * t, 100, 0) for t in range(6)], atol=8)
     assert [each.name for each in tmp_path.iterdir()] == ["film.mp4"]
     assert coax.training.record_episode is record_episode
+
+
+class Growing(Film):
+    def render(self):
+        return np.zeros((4 + self.t, 6, 3), np.uint8)
+
+
+def test_an_mp4_that_fails(tmp_path, monkeypatch):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / "film.mp4"
+    path.write_text("older")
+    with pytest.raises(ValueError, match=r"pictures of one size, got \[4, 6, 3\] and \[5, 6, 3\]. Fix: pass resize_to"):
+        record_episode(Growing(5), path, lambda s: 0)
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\necho no space >&2; exit 3")
+    broken.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "get_ffmpeg_exe", lambda: str(broken))
+    with pytest.raises(OSError, match=r"ffmpeg failed: no space\. Fix: look for space on the disk"):
+        record_episode(Film(5), path, lambda s: 0)
+    assert path.read_text() == "older"
+    assert {each.name for each in tmp_path.iterdir()} == {"film.mp4", "ffmpeg"}
