@@ -58,7 +58,7 @@ def taken_in(state: dict[str, Any], blocks: Sequence[Block]) -> dict[str, Any]:
     )
 
     share = n.astype(mean.dtype) / jnp.maximum(_as_float(counts[0], mean.dtype), 1)
-    growth = share * (((spread - var) - var_rest) + (1 - share) * jnp.square(shift))
+    growth = share * (spread - var + (1 - share) * jnp.square(shift))
     new = jnp.stack([*_sum_and_rest(pivot, rest + share * shift), *_sum_and_rest(var, var_rest + growth)])
     return {"counts": counts, "moments": jnp.where(n > 0, new, state["moments"])}
 

@@ -62,7 +62,7 @@ def trained(env, inner, iterations):
 @pytest.mark.gate
 def test_a_pole_far_from_zero():
     raw = JaxVectorEnv(FarFromZero(), N, random_seed=1)
-    without = trained(raw, raw, 60)
+    without = trained(raw, raw, 30)
     inner = NormalizeObservation(JaxVectorEnv(FarFromZero(), N, random_seed=1))
-    assert trained(NormalizeReward(inner), inner, 60) > 300
+    assert trained(NormalizeReward(inner), inner, 30) > 300
     assert without < 100

@@ -110,6 +110,15 @@ def test_after_so_many_that_float32_would_stand_still():
     np.testing.assert_allclose(normalizer.mean - 1000, 10**6 / (n + 10**6), rtol=1e-3)
     # the variance of a mixture, m of 1001 among n + m: (n / (n + m)) (1 + m / (n + m)), less than 1 by 1e-12
     assert abs(normalizer.std - 1).max() < 1e-9
+    normalizer.state = {
+        **normalizer.state,
+        "moments": np.repeat(np.float32([[0], [0], [1], [0]]), 3, 1),
+        "counts": counts,
+    }
+    S = np.repeat([[3.0], [-3.0]], 500, axis=0).repeat(3, axis=1).astype(np.float32)
+    coax.scan(lambda: normalizer.update(S), 1000, over=normalizer)
+    # the variance (n + 9 m) / (n + m) = 1 + 7.3e-6, in steps of 7e-9
+    np.testing.assert_allclose(normalizer.std**2 - 1, 8 * 10**6 / (n + 10**6), rtol=1e-3)
 
 
 def test_the_count_goes_on_beyond_32_bits():
@@ -211,6 +220,7 @@ def test_normalizing_changes_nothing():
 def test_frozen():
     normalizer = ObservationNormalizer(BOX)
     normalizer.update(rows(0, 4))
+    normalizer.state = {**normalizer.state, "moments": np.arange(12, dtype=np.float32).reshape(4, 3)}
     normalizer.frozen = True
     before = state_of(normalizer)
     normalizer.update(rows(1, 9))

@@ -76,7 +76,7 @@ def test_a_rollout_is_its_steps(envs):
     at_once.update(*rows)
     for row in zip(*rows, strict=True):
         stepwise.update(*row)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), at_once.state, stepwise.state)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5), at_once.state, stepwise.state)
     assert at_once.count == stepwise.count > 20
 
 

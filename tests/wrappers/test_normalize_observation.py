@@ -198,6 +198,16 @@ def test_inside_jax():
     close(S, reference.norm(raw.observation))
 
 
+def test_a_reset_before_the_first_step():
+    env, raw, reference = device(), JaxVectorEnv(DRAWN, N, random_seed=4), Reference()
+    mask = {"reset_mask": np.array([True, False, False])}
+    S, _ = env.reset(options=mask)
+    raw.reset(options=mask)
+    reference.add(raw.observation)  # nothing was counted before
+    reference.check(env.normalizer)
+    close(S, reference.norm(raw.observation))
+
+
 def test_steps_of_the_one_inside_jax():
     env, host = device(), device(VectorNormalizeObservation)
     host.reset(seed=1)
