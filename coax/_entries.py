@@ -14,7 +14,18 @@ import numpy as np
 
 from ._stateful import Stateful, check_like, current_frame, is_tracing, name_of
 
-__all__ = ("Entry", "Fixed", "Number", "Rng", "as_key", "draw_key", "fresh_seed", "key_of_seed")
+__all__ = (
+    "Entry",
+    "Fixed",
+    "Number",
+    "Rng",
+    "as_key",
+    "as_seed",
+    "draw_key",
+    "fresh_seed",
+    "generator_of_seed",
+    "key_of_seed",
+)
 
 
 class Rng(NamedTuple):
@@ -75,6 +86,36 @@ def key_of_seed(seed: Any) -> jax.Array:
 def fresh_seed() -> int:
     """A seed from the operating system, for objects that were given none."""
     return int(np.random.SeedSequence().generate_state(1)[0] & 0x7FFFFFFF)
+
+
+def as_seed(seed: Any) -> Any:
+    """What a `random_seed` is: an int, a typed key, or for None an int from the operating system.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    """
+    if seed is None:
+        return fresh_seed()
+    try:
+        return operator.index(seed)
+    except TypeError:
+        return key_of_seed(seed)
+
+
+def generator_of_seed(seed: Any) -> np.random.Generator:
+    """A generator of NumPy, from an int, a key, or for None from the operating system.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    ValueError
+        If the int is negative.
+    """
+    seed = as_seed(seed)
+    return np.random.default_rng(seed if isinstance(seed, int) else np.asarray(jax.random.bits(seed, (2,))).tolist())
 
 
 class Number:

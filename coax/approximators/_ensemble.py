@@ -123,7 +123,7 @@ class Ensemble(Function, StateAction):
         Whose forward pass, spaces and preprocessors to use. Its parameters are not used: each member draws its own.
     members : int, optional
         M, how many.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Raises
@@ -146,7 +146,7 @@ class Ensemble(Function, StateAction):
     True
     """
 
-    def __init__(self, q: Any, members: int = 2, random_seed: int | None = None):
+    def __init__(self, q: Any, members: int = 2, random_seed: Any = None):
         if not isinstance(q, Function) or not isinstance(q, AbstractQ):
             raise TypeError(
                 f"Ensemble: expected a coax.Q or coax.StochasticQ, got {type(q).__name__}. "
@@ -176,12 +176,9 @@ class Ensemble(Function, StateAction):
             raise IndexError(f"Ensemble: expected an index below {len(self)}, got {index}. Fix: count from 0.")
         state = self._peek()
         found = self._single.copy()
-        found._write(
-            {
-                **found._peek(),
-                **{name: jax.tree.map(lambda x: x[index], state[name]) for name in ("params", "function_state")},
-            }
-        )
+        rng = Rng(jax.random.fold_in(state["rng"].key, index), state["rng"].count)  # from the seed of the ensemble
+        parts = {name: jax.tree.map(lambda x: x[index], state[name]) for name in ("params", "function_state")}
+        found._write({**found._peek(), **parts, "rng": rng})
         return found
 
     @property

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._entries import fresh_seed
+from .._entries import generator_of_seed
 from ..utils import pretty_repr, safe_sample
 from ._checks import check_space
 from ._preprocessing import Preprocessor
@@ -115,10 +115,10 @@ def like_params(example: Any) -> Output:
 
 
 def state_examples(
-    owner: type, env: Any, observation_preprocessor: Any, output: Output, batch_size: int, random_seed: int | None
+    owner: type, env: Any, observation_preprocessor: Any, output: Output, batch_size: int, random_seed: Any
 ) -> ExampleData:
     """For functions of the state alone."""
-    rng = np.random.default_rng(fresh_seed() if random_seed is None else random_seed)
+    rng = generator_of_seed(random_seed)
     S = _preprocessed(owner, env, "observation", observation_preprocessor, rng, batch_size)
     return ExampleData(Inputs(ArgsType2(S, True), (1,)), output(rng, (batch_size,)))
 
@@ -130,10 +130,10 @@ def state_action_examples(
     action_preprocessor: Any,
     output: Output,
     batch_size: int,
-    random_seed: int | None,
+    random_seed: Any,
 ) -> ModelTypes:
     """For functions of state and action, of both types."""
-    rng = np.random.default_rng(fresh_seed() if random_seed is None else random_seed)
+    rng = generator_of_seed(random_seed)
     S = _preprocessed(owner, env, "observation", observation_preprocessor, rng, batch_size)
     A = _preprocessed(owner, env, "action", action_preprocessor, rng, batch_size)
     type1, type2 = ExampleData(Inputs(ArgsType1(S, A, True), (2,)), output(rng, (batch_size,))), None

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._entries import Entry, Rng, draw_key, fresh_seed
+from .._entries import Entry, Rng, as_seed, draw_key, key_of_seed
 from .._sharing import Rule
 from .._stateful import Stateful, check_like, is_tracing, refuse_in_trace
 from ..utils import make_cast
@@ -35,7 +35,7 @@ class Function(Stateful):
     def _set_up(
         self,
         forward: FunctionRule,
-        random_seed: int | None,
+        random_seed: Any,
         rule: Rule | None = None,
         init: Callable[[jax.Array], dict[str, Any]] | None = None,
     ) -> None:
@@ -49,9 +49,9 @@ class Function(Stateful):
         self._cast_observation = make_cast(forward.observation_space, "s")
         if forward.action_space is not None:
             self._cast_action = make_cast(forward.action_space, "a")
-        self._random_seed = fresh_seed() if random_seed is None else int(random_seed)
-        seed = _as_uint32(self._random_seed)
-        state = forward.seeded(seed) if init is None else init(jax.random.key(seed))
+        self._random_seed = as_seed(random_seed)
+        seed = _within_32_bits(self._random_seed)
+        state = forward.seeded(seed) if init is None else init(key_of_seed(seed))
         self._write({**state, "rng": _counted_on_host(state["rng"])}, frozenset(("params", "function_state")))
 
     def init(self, key: jax.Array) -> dict[str, Any]:
@@ -79,15 +79,15 @@ class Function(Stateful):
         return draw_key(self)
 
     @property
-    def random_seed(self) -> int:
-        """The seed. Setting it starts the random stream anew; the parameters stay."""
+    def random_seed(self) -> Any:
+        """The seed, an int or a key. Setting it starts the random stream anew; the parameters stay."""
         return self._random_seed
 
     @random_seed.setter
-    def random_seed(self, seed: int | None) -> None:
+    def random_seed(self, seed: Any) -> None:
         refuse_in_trace(self, "random_seed = ...")
-        seed = fresh_seed() if seed is None else int(seed)
-        self._write({**self._peek(), "rng": self._forward.stream(jax.random.key(_as_uint32(seed)))}, self._owned)
+        seed = as_seed(seed)
+        self._write({**self._peek(), "rng": self._forward.stream(key_of_seed(_within_32_bits(seed)))}, self._owned)
         self._random_seed = seed
 
     def _child_seed(self) -> int:
@@ -95,9 +95,9 @@ class Function(Stateful):
         refuse_in_trace(self, "another object on top of it,")
         rng = self._peek()["rng"]
         self._write({**self._peek(), "rng": rng.advanced()}, self._owned)
-        return int(
-            np.random.SeedSequence([int(_as_uint32(self._random_seed)), int(rng.count)]).generate_state(1)[0] >> 1
-        )
+        seed = _within_32_bits(self._random_seed)
+        words = [seed] if isinstance(seed, np.uint32) else np.asarray(jax.random.key_data(seed)).ravel()
+        return int(np.random.SeedSequence([*map(int, words), int(rng.count)]).generate_state(1)[0] >> 1)
 
     @property
     def function(self) -> Callable:
@@ -202,8 +202,9 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, jax.Array | np.ndarray | np.generic) and x.shape == () and x.dtype.kind not in "cOSUM"
 
 
-def _as_uint32(seed: int) -> np.uint32:
-    return np.uint32(seed & 0xFFFFFFFF)
+def _within_32_bits(seed: Any) -> Any:
+    """An int as u32[]; a key is one already."""
+    return np.uint32(seed & 0xFFFFFFFF) if isinstance(seed, int) else seed
 
 
 def _counted_on_host(rng: Rng) -> Rng:

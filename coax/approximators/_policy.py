@@ -48,7 +48,7 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
         ``func(rng, S)`` from raw observations to what `func` sees. Default: that of the space.
     proba_dist : distribution, optional
         Default: ``coax.proba_dists.ProbaDist(env.action_space)``.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Notes
@@ -78,7 +78,7 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
         env: Any,
         observation_preprocessor: Callable | None = None,
         proba_dist: BaseProbaDist | None = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         space = check_space(env, "observation_space", "Policy")
         dist = check_dist("Policy", check_space(env, "action_space", "Policy"), proba_dist)
@@ -183,7 +183,7 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
         observation_preprocessor: Callable | None = None,
         proba_dist: BaseProbaDist | None = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ExampleData:
         """What `func` receives and must return: see :class:`coax.approximators.ExampleData`."""
         dist = check_dist("Policy", check_space(env, "action_space", "Policy"), proba_dist)

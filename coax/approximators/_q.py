@@ -33,7 +33,7 @@ class Q(Function, StateAction, AbstractQ):
         ``func(rng, X)`` from raw elements to what `func` sees. Default: those of the spaces (Discrete: one-hot).
     value_transform : ValueTransform or pair of callables, optional
         The output of `func` lives in the transformed space; ``q(s, a)`` transforms back.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Raises
@@ -58,7 +58,7 @@ class Q(Function, StateAction, AbstractQ):
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         value_transform: Any = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         preprocessors = observation_preprocessor, action_preprocessor
         self._set_up(scalar_rule("Q", func, env, *preprocessors, value_transform), random_seed)
@@ -91,7 +91,7 @@ class Q(Function, StateAction, AbstractQ):
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ModelTypes:
         """What the two types of `func` receive and must return: see :class:`coax.approximators.ExampleData`."""
         preprocessors = observation_preprocessor, action_preprocessor

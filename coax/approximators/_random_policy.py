@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._entries import Rng, fresh_seed
+from .._entries import Rng, as_seed
 from .._stateful import Stateful, is_tracing, refuse_in_trace
 from ..proba_dists import mask_parts
 from ..utils import make_cast, make_element, single_space
@@ -122,7 +122,7 @@ class RandomPolicy(Stateful):
     ----------
     env : gymnasium.Env, or anything with an ``action_space``
         Where the actions come from. Its own random generator is left alone.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the random stream. Default: one from the operating system.
 
     Raises
@@ -131,7 +131,7 @@ class RandomPolicy(Stateful):
         If the action space is not a gymnasium space, or of a kind that cannot be drawn from.
     """
 
-    def __init__(self, env: Any, random_seed: int | None = None):
+    def __init__(self, env: Any, random_seed: Any = None):
         self._action_space = check_space(env, "action_space", "RandomPolicy")
         jax.eval_shape(lambda key: uniform_sample(self.action_space, key), jax.random.key(0))
         observations = single_space(env, "observation_space")
@@ -147,14 +147,14 @@ class RandomPolicy(Stateful):
         return self._action_space
 
     @property
-    def random_seed(self) -> int:
-        """The seed. Setting it starts the random stream anew."""
+    def random_seed(self) -> Any:
+        """The seed, an int or a key. Setting it starts the random stream anew."""
         return self._random_seed
 
     @random_seed.setter
-    def random_seed(self, seed: int | None) -> None:
+    def random_seed(self, seed: Any) -> None:
         refuse_in_trace(self, "random_seed = ...")
-        seed = fresh_seed() if seed is None else int(seed)
+        seed = as_seed(seed)
         self._write({"rng": Rng.seeded(seed)})
         self._random_seed = seed
 

@@ -46,7 +46,7 @@ class RewardFunction(Function, StateAction, AbstractQ, AbstractRewardFunction):
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         value_transform: Any = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         preprocessors = observation_preprocessor, action_preprocessor
         self._set_up(scalar_rule("RewardFunction", func, env, *preprocessors, value_transform), random_seed)
@@ -62,7 +62,7 @@ class RewardFunction(Function, StateAction, AbstractQ, AbstractRewardFunction):
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ModelTypes:
         """What the two types of `func` receive and must return: see :class:`coax.approximators.ExampleData`."""
         preprocessors = observation_preprocessor, action_preprocessor

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._entries import Rng
+from .._entries import Rng, key_of_seed
 from .._sharing import Rule
 from ..utils import safe_sample
 from ..value_transforms import ValueTransform
@@ -69,7 +69,7 @@ class FunctionRule(Rule):
         self.raw_example = _batch_of_one(observation_space)
         self.example = self._example()
         self.fresh = jax.jit(self._fresh)
-        self.seeded = jax.jit(lambda seed: self.init(jax.random.key(seed)))
+        self.seeded = jax.jit(lambda seed: self.init(key_of_seed(seed)))
         self.output, self.uses_rng, self._meaning = self._trace()
         self.fault = self._fault_of_rows()
         self.call_at = jax.jit(self._call_at)

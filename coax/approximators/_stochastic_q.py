@@ -44,7 +44,7 @@ class StochasticQ(Function, StochasticStateAction, StateAction, Distributional, 
         ``func(rng, X)`` from raw elements to what `func` sees. Default: those of the spaces (Discrete: one-hot).
     value_transform : ValueTransform or pair of callables, optional
         The distribution is one over transformed values; what calls return is transformed back. It must increase.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Raises
@@ -77,7 +77,7 @@ class StochasticQ(Function, StochasticStateAction, StateAction, Distributional, 
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         value_transform: Any = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         transform = as_value_transform(value_transform)
         self._value_range, dist = value_dist("StochasticQ", value_range, num_bins, transform)
@@ -105,7 +105,7 @@ class StochasticQ(Function, StochasticStateAction, StateAction, Distributional, 
         action_preprocessor: Callable | None = None,
         value_transform: Any = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ModelTypes:
         """What the two types of `func` receive and must return: see :class:`coax.approximators.ExampleData`."""
         _, dist = value_dist("StochasticQ", value_range, num_bins, as_value_transform(value_transform))

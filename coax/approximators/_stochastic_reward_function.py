@@ -56,7 +56,7 @@ class StochasticRewardFunction(
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         value_transform: Any = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         owner, transform = "StochasticRewardFunction", as_value_transform(value_transform)
         self._value_range, dist = interval_dist(owner, _reward_range(env, value_range), num_bins, transform)
@@ -83,7 +83,7 @@ class StochasticRewardFunction(
         action_preprocessor: Callable | None = None,
         value_transform: Any = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ModelTypes:
         """What the two types of `func` receive and must return: see :class:`coax.approximators.ExampleData`."""
         transform = as_value_transform(value_transform)

@@ -37,7 +37,7 @@ class StochasticTransitionModel(
         ``func(rng, A)`` from raw actions to what `func` sees. Default: that of the space.
     proba_dist : distribution, optional
         Default: ``coax.proba_dists.ProbaDist(env.observation_space)``.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Raises
@@ -63,7 +63,7 @@ class StochasticTransitionModel(
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         proba_dist: BaseProbaDist | None = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         owner = "StochasticTransitionModel"
         dist = check_dist(owner, check_space(env, "observation_space", owner), proba_dist)
@@ -83,7 +83,7 @@ class StochasticTransitionModel(
         action_preprocessor: Callable | None = None,
         proba_dist: BaseProbaDist | None = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ModelTypes:
         """What the two types of `func` receive and must return: see :class:`coax.approximators.ExampleData`."""
         dist = check_dist(cls.__name__, check_space(env, "observation_space", cls.__name__), proba_dist)

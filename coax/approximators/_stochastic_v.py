@@ -36,7 +36,7 @@ class StochasticV(Function, StochasticState, Distributional, AbstractV, Abstract
         ``func(rng, S)`` from raw observations to what `func` sees. Default: that of the space.
     value_transform : ValueTransform or pair of callables, optional
         The bins are of equal width in the transformed space. It must increase.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Raises
@@ -63,7 +63,7 @@ class StochasticV(Function, StochasticState, Distributional, AbstractV, Abstract
         num_bins: int = 51,
         observation_preprocessor: Callable | None = None,
         value_transform: Any = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         space = check_space(env, "observation_space", "StochasticV")
         names = check_signature(func, (STATE,), "StochasticV")
@@ -128,7 +128,7 @@ class StochasticV(Function, StochasticState, Distributional, AbstractV, Abstract
         observation_preprocessor: Callable | None = None,
         value_transform: Any = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ExampleData:
         """What `func` receives and must return: see :class:`coax.approximators.ExampleData`."""
         _, dist = interval_dist("StochasticV", value_range, num_bins, as_value_transform(value_transform))

@@ -42,7 +42,7 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         inverse of the default preprocessor. One's own preprocessor needs one's own postprocessor for ``p(s, a)``.
     action_preprocessor : callable, optional
         ``func(rng, A)`` from raw actions to what `func` sees. Default: that of the space.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Raises
@@ -65,7 +65,7 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         observation_preprocessor: Callable | None = None,
         observation_postprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         owner = "TransitionModel"
         dist = default_dist(check_space(env, "observation_space", owner))
@@ -142,7 +142,7 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         observation_preprocessor: Callable | None = None,
         action_preprocessor: Callable | None = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ModelTypes:
         """What the two types of `func` receive and must return: see :class:`coax.approximators.ExampleData`."""
         if observation_preprocessor is None:

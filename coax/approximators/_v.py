@@ -33,7 +33,7 @@ class V(Function, AbstractV):
         ``func(rng, S)`` from raw observations to what `func` sees. Default: that of the space.
     value_transform : ValueTransform or pair of callables, optional
         The output of `func` lives in the transformed space; ``v(s)`` transforms back.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         Seed of the parameters and of the random stream. Default: one from the operating system.
 
     Raises
@@ -54,7 +54,7 @@ class V(Function, AbstractV):
         env: Any,
         observation_preprocessor: Callable | None = None,
         value_transform: Any = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         space = check_space(env, "observation_space", "V")
         names = check_signature(func, (STATE,), "V")
@@ -86,7 +86,7 @@ class V(Function, AbstractV):
         env: Any,
         observation_preprocessor: Callable | None = None,
         batch_size: int = 1,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ) -> ExampleData:
         """What `func` receives and must return: see :class:`coax.approximators.ExampleData`."""
         return state_examples(cls, env, observation_preprocessor, array_output, batch_size, random_seed)

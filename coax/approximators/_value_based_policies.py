@@ -315,6 +315,7 @@ class EpsilonGreedy(ValueBasedPolicy):
     ----------
     q : coax.Q
         Held by reference: what it learns changes the policy at once. Its actions are Discrete.
+        The random stream of the policy follows from its seed; another policy on it has another stream.
     epsilon : float, optional
         Probability of a random action. May be set at any time (``pi.epsilon = 0.05``); nothing is compiled again.
 
@@ -341,6 +342,7 @@ class BoltzmannPolicy(ValueBasedPolicy):
     ----------
     q : coax.Q
         Held by reference: what it learns changes the policy at once. Its actions are Discrete.
+        The random stream of the policy follows from its seed; another policy on it has another stream.
     temperature : float, optional
         In the units of the raw output of `q`: small is greedy, large is random. May be set at any time
         (``pi.temperature = 0.1``); nothing is compiled again.

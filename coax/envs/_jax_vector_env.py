@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from .._entries import Fixed, Rng, fresh_seed, key_of_seed
+from .._entries import Fixed, Rng, as_seed, key_of_seed
 from .._sharing import Rule
 from .._stateful import Stateful, is_tracing
 from ..utils import at_least_one, make_cast, safe_sample
@@ -186,7 +186,7 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         How many, N.
     max_episode_steps : int or None, optional
         After how many steps an episode is cut off: `truncated`. By default what the environment says; None: never.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
 
     Raises
@@ -225,7 +225,7 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         num_envs: int,
         *,
         max_episode_steps: Any = _OWN_LIMIT,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         env = as_functional(env)
         self.num_envs = at_least_one("num_envs", num_envs, 8)
@@ -236,7 +236,7 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         self.observation_space = batch_space(env.observation_space, self.num_envs)
         self.action_space = batch_space(env.action_space, self.num_envs)
         self.action_mask = getattr(env, "action_mask", None)  # where functions and policies look for it
-        self._random_seed = fresh_seed() if random_seed is None else random_seed
+        self._random_seed = as_seed(random_seed)
         self._write(self._rule.init(key_of_seed(self._random_seed)))
 
     def init(self, key: jax.Array) -> dict[str, Any]:

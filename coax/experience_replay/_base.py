@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import jax
 import numpy as np
 
-from .._entries import fresh_seed
+from .._entries import generator_of_seed
 from .._stateful import HostStateful
 from ..reward_tracing import TransitionBatch
 from ..utils._generators import generator_from_array, generator_to_array
@@ -29,7 +29,7 @@ class BaseReplayBuffer(HostStateful):
     ----------
     capacity : int
         How many are kept, at least 1.
-    random_seed : int or None
+    random_seed : int, key[] or None
         Of the generator that samples are drawn with.
     frame_axis : int or None
         Where in an observation the frames of a stack are.
@@ -45,11 +45,11 @@ class BaseReplayBuffer(HostStateful):
         "coax.experience_replay.DeviceReplayBuffer"
     )
 
-    def __init__(self, capacity: int, random_seed: int | None, frame_axis: int | None):
+    def __init__(self, capacity: int, random_seed: Any, frame_axis: int | None):
         self._capacity = as_capacity(capacity)
         self._frame_axis = None if frame_axis is None else _as_axis(frame_axis)
         self._random_seed = random_seed
-        self._generator = np.random.default_rng(fresh_seed() if random_seed is None else random_seed)
+        self._generator = generator_of_seed(random_seed)
         self._transitions: Transitions | None = None
         self._count = 0  # how many transitions were ever added
 
@@ -63,8 +63,8 @@ class BaseReplayBuffer(HostStateful):
         return self._capacity
 
     @property
-    def random_seed(self) -> int | None:
-        """The seed of the generator that samples are drawn with."""
+    def random_seed(self) -> Any:
+        """The seed, an int, a key or None, of the generator that samples are drawn with."""
         return self._random_seed
 
     @property
@@ -154,10 +154,9 @@ class BaseReplayBuffer(HostStateful):
 
     def init(self, key: jax.Array | None) -> dict[str, Any]:
         """The state of an empty buffer, with a generator seeded by the key."""
-        seed = fresh_seed() if key is None else [int(word) for word in np.asarray(jax.random.bits(key, (2,)))]
         return {
             "count": np.array(0, np.int64),
-            "rng": generator_to_array(np.random.default_rng(seed)),
+            "rng": generator_to_array(generator_of_seed(key)),
             "transitions": None,
         }
 

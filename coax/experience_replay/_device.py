@@ -69,7 +69,7 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
         Says which fields transitions have, and their shapes and dtypes. It is not kept. From an environment it follows
         that there is no next action, and no `extra_info`. In a batch there may be ``jax.ShapeDtypeStruct`` in place of
         arrays. Fields of what is added that the example does not have (None) are left out.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
 
     Raises
@@ -109,7 +109,7 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
     4
     """
 
-    def __init__(self, capacity: int, example: Any, random_seed: int | None = None):
+    def __init__(self, capacity: int, example: Any, random_seed: Any = None):
         super().__init__(capacity, random_seed)
         self._rule: UniformRule = UniformRule.shared(self._capacity, Layout.of(example))
         self._start()

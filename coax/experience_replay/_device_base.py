@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._donation import InPlace, advance, owned_copy
-from .._entries import Fixed, Rng, fresh_seed
+from .._entries import Fixed, Rng, as_seed
 from .._errors import StateError
 from .._stateful import Stateful, is_tracing, name_of, refuse_in_trace
 from ..reward_tracing import TransitionBatch
@@ -75,7 +75,7 @@ class BaseDeviceReplayBuffer(Stateful):
         How many are kept, at least 1 and at most 2^30.
     layout : Layout
         What they look like.
-    random_seed : int or None
+    random_seed : int, key[] or None
         Of the stream that samples are drawn with.
 
     Raises
@@ -91,7 +91,7 @@ class BaseDeviceReplayBuffer(Stateful):
     rule = Fixed("_rule", "The pure functions that it compiles.", "buffer")
     _rule: Any
 
-    def __init__(self, capacity: int, random_seed: int | None):
+    def __init__(self, capacity: int, random_seed: Any):
         self._capacity = as_capacity(capacity)
         if self._capacity > MOST_PLACES:
             raise ValueError(f"capacity: expected at most {MOST_PLACES}, got {capacity}. Fix: use several buffers.")
@@ -99,8 +99,7 @@ class BaseDeviceReplayBuffer(Stateful):
 
     def _start(self, **numbers: Any) -> None:
         """Allocate what the rule says; `numbers` are leaves of numbers one may set."""
-        seed = fresh_seed() if self._random_seed is None else self._random_seed
-        state = {**self._rule.empty(), "rng": Rng.seeded(seed), **numbers}
+        state = {**self._rule.empty(), "rng": Rng.seeded(as_seed(self._random_seed)), **numbers}
         self._write(state, owned=frozenset(self._rule.changes))
 
     def init(self, key: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
     epsilon : float, optional
         Added to advantages that come, so that there is a chance for each transition; at least 0. With 0, those without
         an advantage are never drawn. It may be set at any time.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
     frame_axis : int, optional
         See :class:`SimpleReplayBuffer`.
@@ -77,7 +77,7 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
         alpha: float = 1.0,
         beta: float = 1.0,
         epsilon: float = 1e-4,
-        random_seed: int | None = None,
+        random_seed: Any = None,
         *,
         frame_axis: int | None = None,
     ):

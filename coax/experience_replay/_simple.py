@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..reward_tracing import TransitionBatch
 from ._base import BaseReplayBuffer, as_size
 
@@ -22,7 +24,7 @@ class SimpleReplayBuffer(BaseReplayBuffer):
     ----------
     capacity : int
         How many transitions are kept, at least 1. When it is reached, the oldest make room.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
     frame_axis : int, optional
         The axis of the frames in an observation that is an array with a stack of frames, e.g. -1 for those of shape
@@ -48,7 +50,7 @@ class SimpleReplayBuffer(BaseReplayBuffer):
     2
     """
 
-    def __init__(self, capacity: int, random_seed: int | None = None, *, frame_axis: int | None = None):
+    def __init__(self, capacity: int, random_seed: Any = None, *, frame_axis: int | None = None):
         super().__init__(capacity, random_seed, frame_axis)
 
     def add(self, transition_batch: TransitionBatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._entries import fresh_seed
+from .._entries import generator_of_seed
 from ._canvas import new_axes
 
 __all__ = ("bootstrap_band", "interquartile_mean", "plot_seeds")
@@ -57,7 +57,7 @@ def bootstrap_band(
     statistic: Callable = interquartile_mean,
     level: float = 0.95,
     resamples: int = 2_000,
-    random_seed: int | None = None,
+    random_seed: Any = None,
 ) -> tuple[Any, Any]:
     """Between what a statistic over seeds would lie with other seeds, as far as these tell.
 
@@ -103,7 +103,7 @@ def bootstrap_band(
         raise ValueError(f"level: expected a number in (0, 1), got {level!r}. Fix: pass for instance level=0.95.")
     if operator.index(resamples) < 1:
         raise ValueError(f"resamples: expected at least 1, got {resamples}. Fix: pass for instance resamples=2000.")
-    rng = np.random.default_rng(fresh_seed() if random_seed is None else random_seed)
+    rng = generator_of_seed(random_seed)
     drawn, step = [], max(1, _AT_ONCE // rows.size)
     for start in range(0, resamples, step):
         which = rng.integers(len(rows), size=(min(step, resamples - start), len(rows)))
@@ -159,7 +159,8 @@ def plot_seeds(
     (line,) = axes.plot(steps, interquartile_mean(curves), label=label, zorder=3)
     low, high = bootstrap_band(curves, level=level, random_seed=random_seed)
     axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.3, linewidth=0, zorder=2)
-    axes.plot(steps, curves.T, color=line.get_color(), alpha=0.08, linewidth=0.7, zorder=1)
+    faint = min(0.35, max(0.08, 2 / len(curves)))  # many together are dark
+    axes.plot(steps, curves.T, color=line.get_color(), alpha=faint, linewidth=0.7, zorder=1)
     if label is not None:
         axes.legend()
     return axes

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._entries import generator_of_seed
 from ..utils import safe_sample, single_space
 from ._rows import stack
 from ._scalars import FIX_GAMMA, as_float
@@ -15,9 +16,7 @@ from ._transition_batch import TransitionBatch
 __all__ = ("get_transition_batch",)
 
 
-def get_transition_batch(
-    env: Any, batch_size: int = 1, gamma: float = 0.9, random_seed: int | None = None
-) -> TransitionBatch:
+def get_transition_batch(env: Any, batch_size: int = 1, gamma: float = 0.9, random_seed: Any = None) -> TransitionBatch:
     """Random transitions from the spaces of an environment, which is not stepped.
 
     Parameters
@@ -28,7 +27,7 @@ def get_transition_batch(
         Number of transitions, at least 1.
     gamma : float, optional
         Discount factor, in [0, 1]; `In` is 0 or `gamma`.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
 
     Returns
@@ -44,7 +43,7 @@ def get_transition_batch(
     gamma = as_float("gamma", gamma, FIX_GAMMA)
     if not 0 <= gamma <= 1:
         raise TypeError(f"gamma: expected a number in [0, 1], got {gamma}. Fix: pass for instance gamma=0.9.")
-    rng = np.random.default_rng(random_seed)
+    rng = generator_of_seed(random_seed)
 
     def draws(space: Any) -> Any:
         return stack([safe_sample(space, rng) for _ in range(size)])

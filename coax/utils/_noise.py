@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._entries import fresh_seed
+from .._entries import generator_of_seed
 from .._stateful import HostStateful
 from ._generators import generator_from_array, generator_to_array
 
@@ -33,7 +33,7 @@ class OrnsteinUhlenbeckNoise(HostStateful):
         Part of the distance to `mu` that is lost in one step.
     min_value, max_value : float or array, optional
         The noisy *action* is clipped to these. By default it is as good as unbounded.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
 
     Attributes
@@ -62,7 +62,7 @@ class OrnsteinUhlenbeckNoise(HostStateful):
         theta: Any = 0.15,
         min_value: Any = None,
         max_value: Any = None,
-        random_seed: int | None = None,
+        random_seed: Any = None,
     ):
         self.mu, self.sigma, self.theta = mu, sigma, theta
         self.min_value = -1e15 if min_value is None else min_value
@@ -72,14 +72,14 @@ class OrnsteinUhlenbeckNoise(HostStateful):
         self.random_seed = random_seed
 
     @property
-    def random_seed(self) -> int | None:
-        """The seed. Setting it starts the generator anew."""
+    def random_seed(self) -> Any:
+        """The seed, an int, a key or None. Setting it starts the generator anew."""
         return self._random_seed
 
     @random_seed.setter
-    def random_seed(self, new: int | None) -> None:
+    def random_seed(self, new: Any) -> None:
+        self.rnd = generator_of_seed(new)
         self._random_seed = new
-        self.rnd = np.random.default_rng(fresh_seed() if new is None else new)
 
     def reset(self) -> None:
         """Start again at `mu`, as at the beginning of an episode."""
@@ -118,11 +118,10 @@ class OrnsteinUhlenbeckNoise(HostStateful):
 
     def init(self, key: jax.Array | None) -> dict[str, Any]:
         """Fresh state: the numbers as constructed, no noise yet, and a generator seeded by the key."""
-        seed = fresh_seed() if key is None else [int(word) for word in np.asarray(jax.random.bits(key, (2,)))]
         return {
             "noise": None,
             "numbers": {name: np.asarray(value, float) for name, value in self._constructed.items()},
-            "rng": generator_to_array(np.random.default_rng(seed)),
+            "rng": generator_to_array(generator_of_seed(key)),
         }
 
     def _snapshot(self) -> dict[str, Any]:

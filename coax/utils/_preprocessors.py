@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import Space, spaces
 
-from .._entries import fresh_seed
+from .._entries import as_seed, generator_of_seed, key_of_seed
 from ._sampling import safe_sample
 from ._spaces import leaf_shape, unsupported
 
@@ -114,7 +114,7 @@ def _saturated(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def check_preprocessors(
-    space: Space, *preprocessors: Callable[[Any, Any], Any], num_samples: int = 20, random_seed: int | None = None
+    space: Space, *preprocessors: Callable[[Any, Any], Any], num_samples: int = 20, random_seed: Any = None
 ) -> bool:
     """Whether preprocessors do the same to elements of a space.
 
@@ -126,7 +126,7 @@ def check_preprocessors(
         Two or more functions ``func(rng, X)``.
     num_samples : int, optional
         How many elements are tried.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
 
     Returns
@@ -141,8 +141,8 @@ def check_preprocessors(
     """
     if len(preprocessors) < 2:
         raise ValueError(f"expected at least two preprocessors, got {len(preprocessors)}. Fix: pass those to compare.")
-    seed = fresh_seed() if random_seed is None else random_seed
-    generator, key = np.random.default_rng(seed), jax.random.key(seed)
+    seed = as_seed(random_seed)
+    generator, key = generator_of_seed(seed), key_of_seed(seed)
     for i in range(num_samples):
         sample = safe_sample(space, generator)
         first, *others = (preprocess(jax.random.fold_in(key, i), sample) for preprocess in preprocessors)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from gymnasium import Space, spaces
 
-__all__ = ("safe_sample",)
+from .._entries import generator_of_seed
 
-Seed: TypeAlias = int | np.random.Generator | np.random.RandomState | None
+__all__ = ("safe_sample",)
 
 _NARROW = 1000  # a Box up to this width is sampled in full
 _REACH = 10  # in a wider one, how far a sample may lie from the element nearest to zero
 
 
-def safe_sample(space: Space, seed: Seed = None) -> Any:
+def safe_sample(space: Space, seed: Any = None) -> Any:
     """Draw an element of a space, without touching the generator of the space itself.
 
     Samples of a large or unbounded Box stay small: they lie within 10 of its element nearest to zero.
@@ -25,7 +25,7 @@ def safe_sample(space: Space, seed: Seed = None) -> Any:
     ----------
     space : gymnasium.Space
         Any space.
-    seed : int, numpy.random.Generator, numpy.random.RandomState, optional
+    seed : int, key[], numpy.random.Generator, numpy.random.RandomState, optional
         A generator is advanced. By default the operating system gives a seed.
 
     Returns
@@ -44,7 +44,7 @@ def safe_sample(space: Space, seed: Seed = None) -> Any:
         )
     if isinstance(seed, np.random.RandomState):
         seed = int(seed.randint(2**31 - 1))
-    return _draw(space, np.random.default_rng(seed))
+    return _draw(space, seed if isinstance(seed, np.random.Generator) else generator_of_seed(seed))
 
 
 def _draw(space: Space, rng: np.random.Generator) -> Any:

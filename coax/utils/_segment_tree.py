@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._entries import fresh_seed
+from .._entries import generator_of_seed
 
 __all__ = ("MaxTree", "MinTree", "SegmentTree", "SumTree")
 
@@ -227,7 +227,7 @@ class SumTree(SegmentTree):
     ----------
     capacity : int
         Length of the array. Entries start at zero.
-    random_seed : int, optional
+    random_seed : int or key[], optional
         By default the operating system gives one.
 
     Attributes
@@ -236,19 +236,19 @@ class SumTree(SegmentTree):
         Where samples come from.
     """
 
-    def __init__(self, capacity: int, random_seed: int | None = None):
+    def __init__(self, capacity: int, random_seed: Any = None):
         super().__init__(capacity, np.add, 0.0)
         self.random_seed = random_seed
 
     @property
-    def random_seed(self) -> int | None:
-        """The seed. Setting it starts the generator anew."""
+    def random_seed(self) -> Any:
+        """The seed, an int, a key or None. Setting it starts the generator anew."""
         return self._random_seed
 
     @random_seed.setter
-    def random_seed(self, new: int | None) -> None:
+    def random_seed(self, new: Any) -> None:
+        self.rnd = generator_of_seed(new)
         self._random_seed = new
-        self.rnd = np.random.default_rng(fresh_seed() if new is None else new)
 
     def sample(self, n: int, stratified: bool = False) -> np.ndarray:
         """Draw positions, with replacement, each with a probability in proportion to its entry.
