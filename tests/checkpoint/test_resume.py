@@ -36,10 +36,16 @@ def start_program(case, folder, every, until):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def what_differs(one, other):
-    """The paths of leaves that are not the same in two files, but for the time that has passed."""
+def what_differs(one, other, is_space_seeded=False):
+    """The paths of leaves that are not the same in two files.
+
+    But for the time that has passed, and generators of spaces that nobody has seeded: gymnasium makes them of dice that
+    fall once for each program.
+    """
     one, other = leaves(one), leaves(other)
     paths = [path for path in {**one, **other} if not path.endswith(":state/seconds")]
+    if not is_space_seeded:
+        paths = [path for path in paths if "space/space/generators" not in path]
     return [path for path in paths if path not in one or path not in other or one[path] != other[path]]
 
 
@@ -49,7 +55,7 @@ def check(run, case, folder, n):
     (folder / "in two/end.safetensors").rename(folder / "half.safetensors")
     began = run(case, folder / "in two", n, 2 * n)
     assert n <= began["T"] < 2 * n
-    assert what_differs(folder / "at once/end.safetensors", folder / "in two/end.safetensors") == []
+    assert what_differs(folder / "at once/end.safetensors", folder / "in two/end.safetensors", case == "sac") == []
     # which says something only if the second half did something
     changed = what_differs(folder / "half.safetensors", folder / "in two/end.safetensors")
     assert any("params" in path for path in changed)
@@ -70,7 +76,7 @@ def test_resume_in_a_new_process(case, tmp_path):
     in_episodes = [began["t"]] if isinstance(began["t"], int) else began["t"]
     assert sum(t > 0 for t in in_episodes) > len(in_episodes) / 2  # saved in the middle of episodes
     if case == "dqn":
-        assert began["waiting"] == 2  # and of a window of three steps
+        assert began["waiting"] == 3  # of windows of three steps
         assert began["stored"] == 128  # so that the second half writes over old transitions
     if case == "sac":
         assert 64 < began["stored"] < 1_000
