@@ -9,6 +9,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("CartPole-v1")  # your environment
 
 
@@ -22,13 +23,13 @@ def func_v(S, is_training):
     return hk.Linear(1)(S).ravel()
 
 
-pi = coax.Policy(func_pi, env)
-v = coax.V(func_v, env)
+pi = coax.Policy(func_pi, env, random_seed=SEED)
+v = coax.V(func_v, env, random_seed=SEED)
 tracer = coax.reward_tracing.LambdaReturn(n=32, gamma=0.99, lambda_=0.95, v=v)
 vanilla_pg = coax.policy_objectives.VanillaPG(pi, optimizer=optax.adam(0.001))
 simple_td = coax.td_learning.SimpleTD(v, optimizer=optax.adam(0.001))
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for _ in range(STEPS):
     a = pi(s)
     s_next, r, terminated, truncated, info = env.step(a)

@@ -9,6 +9,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("CartPole-v1")  # your environment
 
 
@@ -22,13 +23,13 @@ def func(S, is_training):
     return {"logits": hk.Linear(env.action_space.n)(S)}
 
 
-pi = coax.Policy(func, env)
+pi = coax.Policy(func, env, random_seed=SEED)
 tracer = coax.reward_tracing.NStep(n=1, gamma=0.99)
-buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000, random_seed=SEED)
 # with a temperature, better actions would count more: cloning.update(batch, Adv=...)
 cloning = coax.policy_objectives.CrossEntropy(pi, optimizer=optax.adam(0.001))
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for _ in range(STEPS):
     a = expert(s)
     s_next, r, terminated, truncated, info = env.step(a)

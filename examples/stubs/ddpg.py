@@ -11,6 +11,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("Pendulum-v1")  # your environment
 
 
@@ -25,17 +26,17 @@ def func_q(S, A, is_training):
     return hk.Linear(1)(jnp.concatenate([S, A], axis=-1)).ravel()
 
 
-pi = coax.Policy(func_pi, env)
-q = coax.Q(func_q, env)
+pi = coax.Policy(func_pi, env, random_seed=SEED)
+q = coax.Q(func_q, env, random_seed=SEED)
 pi_targ, q_targ = pi.copy(), q.copy()
 tracer = coax.reward_tracing.NStep(n=1, gamma=0.99)
-buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000, random_seed=SEED)
 qlearning = coax.td_learning.QLearning(q, pi_targ, q_targ, optimizer=optax.adam(0.001))
 deterministic_pg = coax.policy_objectives.DeterministicPG(pi, q, optimizer=optax.adam(0.001))
-rng = np.random.default_rng()
+rng = np.random.default_rng(SEED)
 low, high = env.action_space.low, env.action_space.high
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for _ in range(STEPS):
     a = np.clip(pi.mode(s) + rng.normal(scale=0.1, size=env.action_space.shape), low, high).astype(np.float32)
     s_next, r, terminated, truncated, info = env.step(a)

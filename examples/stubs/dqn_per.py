@@ -9,6 +9,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("CartPole-v1")  # your environment
 
 
@@ -17,16 +18,16 @@ def func(S, is_training):
     return hk.Linear(env.action_space.n)(S)
 
 
-q = coax.Q(func, env)
+q = coax.Q(func, env, random_seed=SEED)
 q_targ = q.copy()
 pi = coax.EpsilonGreedy(q, epsilon=1.0)
 epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.05))
 tracer = coax.reward_tracing.NStep(n=1, gamma=0.99)
-buffer = coax.experience_replay.PrioritizedReplayBuffer(capacity=100_000, alpha=0.6, beta=0.4)
+buffer = coax.experience_replay.PrioritizedReplayBuffer(capacity=100_000, alpha=0.6, beta=0.4, random_seed=SEED)
 beta = coax.utils.StepwiseLinearFunction((0, 0.4), (STEPS, 1.0))
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(0.0005))
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for t in range(STEPS):
     pi.epsilon = epsilon(t)
     a = pi(s)

@@ -11,6 +11,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("CartPole-v1")  # your environment
 
 
@@ -22,15 +23,15 @@ def func(S, is_training):
     return {"values": values, "quantile_fractions": jnp.broadcast_to(fractions[:, None], values.shape)}
 
 
-q = coax.StochasticQ(func, env, num_bins=32)
+q = coax.StochasticQ(func, env, num_bins=32, random_seed=SEED)
 q_targ = q.copy()
 pi = coax.EpsilonGreedy(q, epsilon=1.0)
 epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.05))
 tracer = coax.reward_tracing.NStep(n=1, gamma=0.99)
-buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000, random_seed=SEED)
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(0.0005))
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for t in range(STEPS):
     pi.epsilon = epsilon(t)
     a = pi(s)

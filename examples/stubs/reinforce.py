@@ -9,6 +9,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("CartPole-v1")  # your environment
 
 
@@ -17,11 +18,11 @@ def func_pi(S, is_training):
     return {"logits": hk.Linear(env.action_space.n)(S)}
 
 
-pi = coax.Policy(func_pi, env)
+pi = coax.Policy(func_pi, env, random_seed=SEED)
 tracer = coax.reward_tracing.MonteCarlo(gamma=0.99)
 vanilla_pg = coax.policy_objectives.VanillaPG(pi, optimizer=optax.adam(0.001))
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for _ in range(STEPS):
     a = pi(s)
     s_next, r, terminated, truncated, info = env.step(a)

@@ -10,6 +10,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("Pendulum-v1")  # your environment
 
 
@@ -24,11 +25,11 @@ def func_q(S, A, is_training):
     return hk.Linear(1)(jnp.concatenate([S, A], axis=-1)).ravel()
 
 
-pi = coax.Policy(func_pi, env, proba_dist=coax.proba_dists.SquashedNormalDist(env.action_space))
-qs = coax.Ensemble(coax.Q(func_q, env), members=2)
+pi = coax.Policy(func_pi, env, proba_dist=coax.proba_dists.SquashedNormalDist(env.action_space), random_seed=SEED)
+qs = coax.Ensemble(coax.Q(func_q, env), members=2, random_seed=SEED)
 qs_targ = qs.copy()
 tracer = coax.reward_tracing.NStep(n=1, gamma=0.99)
-buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000, random_seed=SEED)
 temperature = coax.regularizers.LearnedTemperature(pi, optimizer=optax.adam(0.001))
 entropy = coax.regularizers.EntropyRegularizer(pi, beta=temperature)
 critic = coax.td_learning.SoftClippedDoubleQLearning(
@@ -36,7 +37,7 @@ critic = coax.td_learning.SoftClippedDoubleQLearning(
 )
 soft_pg = coax.policy_objectives.SoftPG(pi, qs, optimizer=optax.adam(0.001), regularizer=entropy)
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for _ in range(STEPS):
     a = pi(s)
     s_next, r, terminated, truncated, info = env.step(a)

@@ -9,6 +9,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("CartPole-v1")  # your environment
 
 
@@ -17,12 +18,12 @@ def func(S, is_training):
     return hk.Linear(env.action_space.n)(S)
 
 
-q = coax.Q(func, env)
+q = coax.Q(func, env, random_seed=SEED)
 pi = coax.BoltzmannPolicy(q, temperature=0.1)
 tracer = coax.reward_tracing.NStep(n=1, gamma=0.9)
 soft_qlearning = coax.td_learning.SoftQLearning(q, temperature=pi.temperature, optimizer=optax.adam(0.001))
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for _ in range(STEPS):
     a = pi(s)
     s_next, r, terminated, truncated, info = env.step(a)

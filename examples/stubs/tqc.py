@@ -10,6 +10,7 @@ import optax
 import coax
 
 STEPS = int(os.environ.get("COAX_STEPS", 10_000))
+SEED = int(os.environ.get("SEED", 13))
 env = gymnasium.make("Pendulum-v1")  # your environment
 
 
@@ -25,11 +26,11 @@ def func_q(S, A, is_training):
     return {"values": values, "quantile_fractions": jnp.broadcast_to((jnp.arange(25) + 0.5) / 25, values.shape)}
 
 
-pi = coax.Policy(func_pi, env, proba_dist=coax.proba_dists.SquashedNormalDist(env.action_space))
-qs = coax.Ensemble(coax.StochasticQ(func_q, env, num_bins=25), members=2)
+pi = coax.Policy(func_pi, env, proba_dist=coax.proba_dists.SquashedNormalDist(env.action_space), random_seed=SEED)
+qs = coax.Ensemble(coax.StochasticQ(func_q, env, num_bins=25), members=2, random_seed=SEED)
 qs_targ = qs.copy()
 tracer = coax.reward_tracing.NStep(n=1, gamma=0.99)
-buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000)
+buffer = coax.experience_replay.SimpleReplayBuffer(capacity=100_000, random_seed=SEED)
 temperature = coax.regularizers.LearnedTemperature(pi, optimizer=optax.adam(0.001))
 entropy = coax.regularizers.EntropyRegularizer(pi, beta=temperature)
 critic = coax.td_learning.TruncatedQuantileLearning(
@@ -37,7 +38,7 @@ critic = coax.td_learning.TruncatedQuantileLearning(
 )
 soft_pg = coax.policy_objectives.SoftPG(pi, qs, optimizer=optax.adam(0.001), regularizer=entropy)
 
-s, info = env.reset()
+s, info = env.reset(seed=SEED)
 for _ in range(STEPS):
     a = pi(s)
     s_next, r, terminated, truncated, info = env.step(a)

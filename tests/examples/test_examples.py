@@ -1,5 +1,7 @@
-"""Every example runs on its own, top to bottom, in a short form."""
+"""Every example runs on its own, top to bottom, in a short form, and the same seed gives the same bits."""
 
+import functools
+import json
 import os
 import pathlib
 import re
@@ -16,11 +18,42 @@ NAMES = [path.relative_to(ROOT / "examples").as_posix() for path in EXAMPLES]
 LAKE = re.compile(r"[←↓→↑]{4}\n[←↓→↑]H[←↓→↑]H\n[←↓→↑]{3}H\nH[←↓→↑]{2}G\n")
 
 
-def run(path, **settings):
+# One of each kind of program, which run twice in the tier gate; the others do so in the tier full.
+TWICE = {
+    "frozen_lake/qlearning.py",
+    "frozen_lake/simple_td.py",
+    "cartpole/iqn.py",
+    "cartpole/ppo_vector.py",
+    "pendulum/sac.py",
+    "pendulum/td3.py",
+    "compiled/cartpole_dqn.py",
+    "compiled/seeds.py",
+    "stubs/dqn_per.py",
+    "atari/dqn.py",
+}
+
+
+def run(path, *before, **settings):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "JAX_PLATFORMS": "cpu", **settings}
     # Box2D itself warns when it is imported, and crashes if that is an error
-    command = [sys.executable, "-W", "error", "-W", "ignore:builtin type:DeprecationWarning", str(path)]
+    command = [sys.executable, "-W", "error", "-W", "ignore:builtin type:DeprecationWarning", *before, str(path)]
     return subprocess.run(command, env=env, cwd=path.parent, capture_output=True, encoding="utf-8")
+
+
+@functools.cache
+def run_for_300_steps(path, hash_seed, seed=13):
+    """The program ran, and its last line says what it ended with."""
+    needs = {"lunar_lander": "Box2D", "atari": "ale_py"}.get(path.parent.name)  # the extras box2d and atari
+    if needs:
+        pytest.importorskip(needs)
+    settings = {"COAX_STEPS": "300", "COAX_SEEDS": "2", "COAX_PICTURE": "", "SEED": str(seed)}
+    ran = run(path, "-m", "tests.examples.digests", PYTHONHASHSEED=str(hash_seed), **settings)
+    assert ran.returncode == 0, ran.stderr
+    return ran
+
+
+def digests(ran):
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def test_there_are_examples():
@@ -32,17 +65,46 @@ def test_is_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 100
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=NAMES)
+def test_takes_a_seed(path):
+    text = path.read_text(encoding="utf-8")
+    assert 'SEED = int(os.environ.get("SEED", 13))\n' in text
+    assert "np.random.seed" not in text
+    assert "random.seed" not in text
+    for made in re.findall(r"= coax\.(?:\w+\.)?(?:Q|V|Policy|Stochastic\w+|Ensemble|\w*Buffer|\w+Env)\(.*", text):
+        assert "random_seed=SEED" in made
+
+
 @pytest.mark.gate
 @pytest.mark.parametrize("path", EXAMPLES, ids=NAMES)
 def test_runs_for_300_steps(path):
-    needs = {"lunar_lander": "Box2D", "atari": "ale_py"}.get(path.parent.name)  # the extras box2d and atari
-    if needs:
-        pytest.importorskip(needs)
-    ran = run(path, COAX_STEPS="300", COAX_SEEDS="2", COAX_PICTURE="")
-    assert ran.returncode == 0, ran.stderr
+    ran = run_for_300_steps(path, hash_seed=1)
+    assert len(digests(ran)) > 2
     if path.parent.name == "frozen_lake":
         assert LAKE.search(ran.stdout), ran.stdout
         assert re.search(r"in \d+ of 10 episodes", ran.stdout)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        pytest.param(*each, id=each[1], marks=pytest.mark.gate if each[1] in TWICE else pytest.mark.full)
+        for each in zip(EXAMPLES, NAMES, strict=True)
+    ],
+)
+def test_the_same_seed_gives_the_same_bits(path, name):
+    one, other = (digests(run_for_300_steps(path, hash_seed)) for hash_seed in (1, 2))
+    assert one == other
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", sorted(TWICE))
+def test_another_seed_gives_others(name):
+    path = ROOT / "examples" / name
+    one, other = (digests(run_for_300_steps(path, 1, seed)) for seed in (13, 14))
+    learned = {"q", "pi", "v", "qs", "states"} & one.keys()
+    assert learned
+    assert all(one[each] != other[each] for each in learned)
 
 
 @pytest.mark.gate
