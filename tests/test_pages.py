@@ -55,7 +55,7 @@ def test_normalizers():
     assert (space["normalizer"].count, space["rewards"].count) == (800, 800)
 
 
-@pytest.mark.gate
+@pytest.mark.full
 def test_seeing(tmp_path, monkeypatch):
     for module in ("matplotlib", "PIL", "pygame"):
         pytest.importorskip(module)
