@@ -7,6 +7,7 @@ import pytest
 
 import coax
 from coax.plotting import read_log
+from tests.environments import one_state
 
 HEADER = "ep,T,G,avg_r,avg_G,t,dt_ms"
 
@@ -125,3 +126,32 @@ def test_what_the_sinks_write(tmp_path, sink, name):
     assert log["T"].tolist() == [21, 32]
     np.testing.assert_array_equal(log["avg_G"], [np.nan] * 2)
     np.testing.assert_array_equal(log["QLearning/loss"], [np.nan, 1e-30])
+
+
+def test_a_monitor_that_goes_on_from_an_earlier_state(tmp_path):
+    def monitor_of(reward):
+        sinks = [coax.sinks.CSV(tmp_path / "run.csv"), coax.sinks.JSONLines(tmp_path / "run.jsonl")]
+        return coax.wrappers.TrainMonitor(one_state(reward, max_steps=5), sinks=sinks)
+
+    def play(env, episodes):
+        for _ in range(episodes):
+            env.reset()
+            while not env.step(0)[3]:
+                pass
+
+    env = monitor_of(1.0)
+    play(env, 2)
+    state = env.state
+    play(env, 2)
+    env.close()
+    env = monitor_of(2.0)  # so that what it writes can be told from what was there
+    env.state = state
+    play(env, 3)
+    env.close()
+    for name in ("run.csv", "run.jsonl"):
+        assert len((tmp_path / name).read_text().splitlines()) == (8 if name == "run.csv" else 7)
+        log = read_log(tmp_path / name)
+        # one reset and five steps each
+        assert log["T"].tolist() == [6, 12, 18, 24, 30]
+        assert log["G"].tolist() == [5, 5, 10, 10, 10]
+        assert log["ep"].tolist() == [1, 2, 3, 4, 5]
