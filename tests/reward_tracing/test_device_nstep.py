@@ -186,6 +186,7 @@ def some_columns():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.gate
 def test_all_gears_agree(n):
     xs = some_columns()
     tracer, step = TRACERS[n], LOOPS[n]
