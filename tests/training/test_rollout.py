@@ -129,6 +129,7 @@ def test_functions_and_methods_as_policies():
 
 
 @pytest.mark.gate
+@pytest.mark.usefixtures("caches_are_on")
 def test_compiled_once_and_let_go():
     env, pi = cart_poles(), coax.Policy(func, cart_poles(), random_seed=1)
     coax.training.rollout(env, pi, 3)
