@@ -57,3 +57,10 @@ def _logging_as_before():
             logger.removeHandler(handler)
             handler.close()
         logger.setLevel(level)
+
+
+@pytest.fixture
+def caches_are_on(request):
+    """For tests that count what is compiled."""
+    if request.config.getoption("checking_leaks"):
+        pytest.skip("under jax.checking_leaks() jax itself compiles again what it has compiled before")

@@ -218,6 +218,7 @@ def test_two_threads_may_learn():
     assert np.isfinite(updater.q.params["linear"]["w"]).all()
 
 
+@pytest.mark.gate
 def test_a_state_stays_with_one_thread_until_another_looks():
     updater = updater_with(coax.value_losses.mse)
     updater.update(rows())

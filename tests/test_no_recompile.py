@@ -41,10 +41,7 @@ def func_v(S, is_training):
     return jnp.ravel(hk.Linear(1)(S))
 
 
-@pytest.fixture(autouse=True)
-def _caches_are_on(request):
-    if request.config.getoption("checking_leaks"):
-        pytest.skip("under jax.checking_leaks() jax itself compiles again what it has compiled before")
+pytestmark = pytest.mark.usefixtures("caches_are_on")
 
 
 def observation(i, *lead):

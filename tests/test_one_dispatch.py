@@ -23,10 +23,7 @@ BOX = SimpleNamespace(observation_space=OBSERVATIONS, action_space=gymnasium.spa
 ADAM = {"optimizer": optax.adam(0.01)}
 
 
-@pytest.fixture(autouse=True)
-def _caches_are_on(request):
-    if request.config.getoption("checking_leaks"):
-        pytest.skip("under jax.checking_leaks() jax itself compiles again what it has compiled before")
+pytestmark = pytest.mark.usefixtures("caches_are_on")
 
 
 def batch(env, seed):

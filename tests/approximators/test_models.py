@@ -223,6 +223,7 @@ def test_an_own_distribution():
 
 
 @pytest.mark.parametrize("make", [deterministic, stochastic])
+@pytest.mark.gate
 def test_compiled_it_does_the_same(make):
     p = make("tuple", 1).copy()
     other = p.copy()

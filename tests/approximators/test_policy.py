@@ -364,9 +364,8 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_one_program_and_only_once(call, request):
-    if request.config.getoption("checking_leaks"):
-        pytest.skip("under jax.checking_leaks() jax itself compiles again what it has compiled before")
+@pytest.mark.usefixtures("caches_are_on")
+def test_one_program_and_only_once(call):
     pi, act = policy("tuple"), CALLS[call]
     deep = pi.copy(deep=True)
     s, a = fn.observations(2, seed=3), (np.array([1, 3]), np.full((2, 2), 0.25, np.float32))

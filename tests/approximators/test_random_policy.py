@@ -90,6 +90,7 @@ def test_logp_where_a_bound_is_missing():
     np.testing.assert_allclose(logp, sum(each), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.gate
 def test_laws():
     def draw(space):
         return np.asarray(uniform_sample(space, jax.random.key(0), (5000,))[0])
@@ -148,6 +149,7 @@ def test_copies_and_storage_continue_identically():
         jax.tree.map(np.testing.assert_array_equal, other(fn.observations()), want)
 
 
+@pytest.mark.gate
 def test_compiled():
     a, b = policy(SPACES["nested"]), policy(SPACES["nested"])
     compiled = coax.jit(lambda s: b(s, return_logp=True), over=b)

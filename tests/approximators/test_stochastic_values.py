@@ -243,6 +243,7 @@ def test_dist_params(func):
 
 @pytest.mark.parametrize("lead", [(), (2, 3), (0,)])
 @pytest.mark.parametrize("func", [bins1, fixed2])
+@pytest.mark.gate
 def test_leading_axes(func, lead):
     q, v = q_of(func), v_of()
     s, a = fn.observations(*lead), np.ones(lead, int)
@@ -310,6 +311,7 @@ def test_random_fractions(func):
 
 
 @pytest.mark.parametrize("func", [bins1, random2])
+@pytest.mark.gate
 def test_compiled_it_does_the_same(func):
     q, v = q_of(func).copy(), v_of(LOG).copy()
     q2, v2 = q.copy(), v.copy()

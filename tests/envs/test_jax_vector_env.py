@@ -223,6 +223,7 @@ def test_fresh_state_is_a_function_of_the_key():
     assert len(np.unique(np.asarray(rows.S[..., 0]))) > 3
 
 
+@pytest.mark.usefixtures("caches_are_on")
 def test_equal_environments_are_compiled_once():
     env = Drawn()
     first = JaxVectorEnv(env, N)

@@ -216,6 +216,7 @@ def test_each_ordered_choice_is_equally_likely(count, size, capacity):
     assert stats.chisquare(observed).pvalue > 1e-3
 
 
+@pytest.mark.gate
 def test_many_draws_are_distinct_and_uniform():
     # 64 of 300: half of the 64 or so are drawn again at least once. Each is in a sample with chance 64 / 300, so that
     # the counts over 3000 samples have the mean 640 and the standard deviation sqrt(3000 0.2133 0.7867) = 22.4.
@@ -319,6 +320,7 @@ def test_python_compiled_scanned_and_mapped_loops_are_one():
     assert held(other) == reference.held
 
 
+@pytest.mark.gate
 def test_in_float64():
     with jax.enable_x64(True):
         buffer = buffer_of(7)

@@ -94,6 +94,7 @@ def test_the_place_is_where_the_sum_up_to_it_exceeds_the_position():
     assert np.abs(got - want).max() <= 1
 
 
+@pytest.mark.gate
 def test_places_are_told_apart_where_float32_is_coarse():
     # A million priorities of 0.7: near their sum float32 numbers are 1/16 apart, which is 9 % of one of them. In the
     # 31st of 32 shares, positions 1/100 of a priority apart: each place gets 100 of them.
@@ -259,6 +260,7 @@ def run(name, xs):
     return buffer, jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
 
+@pytest.mark.gate
 def test_python_compiled_scanned_and_mapped_loops_are_one():
     xs = np.arange(24, dtype=np.float32).reshape(8, 3), np.random.default_rng(0).random((8, 3)) < 0.7
     (buffer, outs), *others = (run(name, xs) for name in ("python", "jit", "scan"))

@@ -88,6 +88,7 @@ def stacked(outs):
     return jax.tree.map(lambda *xs: np.stack(xs), *outs)
 
 
+@pytest.mark.gate
 def test_target_is_online_for_every_seed_after_init():
     training = Training()
     states = jax.vmap(training.lifted(1).init)(keys())

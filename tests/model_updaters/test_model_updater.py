@@ -122,6 +122,7 @@ def test_rewards_are_compared_in_the_transformed_space():
     assert_learns(ModelUpdater(model, SGD, mse), tb, loss)
 
 
+@pytest.mark.gate
 def test_the_likelihood_of_next_observations():
     model, tb = coax.StochasticTransitionModel(next_law, ENV, random_seed=1), batch()
 

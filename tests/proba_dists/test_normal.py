@@ -79,6 +79,7 @@ def test_against_scipy(space, leading):
 
 @pytest.mark.parametrize("how", [lambda f: f, jax.jit, jax.vmap], ids=["plain", "jit", "vmap"])
 @BOX
+@pytest.mark.gate
 def test_batches_and_rows(space, how):
     """Two leading axes, plain or transformed, give what one row at a time gives."""
     dist, n = NormalDist(space), len(space.shape)

@@ -370,6 +370,7 @@ def test_gradients_through_samples():
                 np.testing.assert_allclose(got[name], want, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.gate
 def test_dtypes():
     with jax.enable_x64(True):
         for dtype in ("float32", "float64"):
@@ -384,6 +385,7 @@ def test_dtypes():
 
 @pytest.mark.parametrize("how", [lambda f: f, jax.jit, jax.vmap], ids=["plain", "jit", "vmap"])
 @BOX
+@pytest.mark.gate
 def test_batches_and_rows(space, how):
     """Two leading axes, plain or transformed, give what one row at a time gives."""
     dist, n = SquashedNormalDist(space), len(space.shape)

@@ -186,6 +186,7 @@ def some_columns():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.gate
 def test_all_gears_agree(n):
     xs = some_columns()
     tracer, step = TRACERS[n], LOOPS[n]
@@ -346,9 +347,8 @@ def test_what_it_was_made_for():
         tracer.n = 3
 
 
-def test_one_dispatch_that_is_compiled_once(request):
-    if request.config.getoption("checking_leaks"):
-        pytest.skip("under jax.checking_leaks() jax itself compiles again what it has compiled before")
+@pytest.mark.usefixtures("caches_are_on")
+def test_one_dispatch_that_is_compiled_once():
     tracer = filled()
     then(tracer)
     with compilations() as found:

@@ -207,6 +207,7 @@ def assert_close(got, want):
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.gate
 def test_all_gears_agree(call):
     rollout = nested()
     want = call(rollout, 0.9)

@@ -86,6 +86,7 @@ def test_plain(kind, func):
 
 @pytest.mark.parametrize("func", FUNCS.values(), ids=FUNCS)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.gate
 def test_with_everything(kind, func):
     check(kind, func, target=True, transform=True, loss="huber", weights=WEIGHTS)
 

@@ -190,6 +190,7 @@ def test_a_compiled_function_must_be_told_the_seed():
     assert len(np.unique(found, axis=0)) == 3
 
 
+@pytest.mark.usefixtures("caches_are_on")
 def test_compiled_once():
     env, pi = learner()
     evaluate(env, pi.mode, episodes=3, seed=7)

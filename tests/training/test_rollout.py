@@ -128,6 +128,8 @@ def test_functions_and_methods_as_policies():
     np.testing.assert_allclose(rows.logP, np.log(0.5), rtol=1e-6)
 
 
+@pytest.mark.gate
+@pytest.mark.usefixtures("caches_are_on")
 def test_compiled_once_and_let_go():
     env, pi = cart_poles(), coax.Policy(func, cart_poles(), random_seed=1)
     coax.training.rollout(env, pi, 3)

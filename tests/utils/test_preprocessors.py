@@ -28,6 +28,7 @@ def reference(space, x):
 
 @settings(max_examples=30, deadline=None)
 @given(nested)
+@pytest.mark.gate
 def test_against_reference_single_and_batched(space):
     func = default_preprocessor(space)
     single = safe_sample(space, 0)

@@ -143,6 +143,7 @@ def test_errors():
 
 @pytest.mark.parametrize("mode", list(gymnasium.vector.AutoresetMode))
 @pytest.mark.parametrize("where", ["info", "observation"])
+@pytest.mark.gate
 def test_several_environments(mode, where):
     def make():
         env = ActionMasking(Corridor(), info="legal")
