@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import time
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +62,9 @@ class LazyWriter:
             If tensorboardX is not installed.
         """
         if self._writer is None:
-            self._writer = writer_class()(self.directory)
+            make = writer_class()
+            _wait_for_a_new_name(self.directory)
+            self._writer = make(self.directory)
             self._closer = weakref.finalize(self, _close, self._writer, os.getpid())
         return self._writer
 
@@ -81,6 +84,15 @@ class LazyWriter:
 
     def __repr__(self) -> str:
         return f"TensorBoard({self.directory!r})"
+
+
+def _wait_for_a_new_name(directory: str) -> None:
+    """Wait while a new event file would take the place of an older one: they are named after the second."""
+    while os.path.isdir(directory):
+        stamp = f".tfevents.{int(time.time())}."
+        if not any(stamp in name for name in os.listdir(directory)):
+            return
+        time.sleep(0.02)
 
 
 def _close(writer: Any, pid: int) -> None:

@@ -82,27 +82,33 @@ def test_whichever_way_it_ends(tmp_path, way, code):
 
 
 COMPILED = """
-import sys
+import atexit, sys, weakref
 import jax, jax.numpy as jnp
 import coax
 
+if sys.argv[2] == "late":  # as if there had been no finalizer before those of the sinks
+    atexit.unregister(weakref.finalize._exitfunc)
+    weakref.finalize._registered_with_atexit = False
 env = coax.envs.JaxVectorEnv(coax.envs.CartPole(), num_envs=2, random_seed=0)
-env = coax.wrappers.DeviceTrainMonitor(env, every=200, sinks=coax.sinks.CSV(sys.argv[1]))
+env = coax.wrappers.DeviceTrainMonitor(env, every=200, sinks=coax.sinks.CSV(sys.argv[1]), level=40)
 
 def step():
     env.step(jnp.zeros(2, int))
 
-coax.scan(step, 100_000, over=env)  # goes on while the script is at its end
+coax.scan(step, 1000, over=env)
+# as a program does that is still running on a device
+jax.effects_barrier = lambda: env._sink.reports.write(7, {"ep": 1, "T": 7}, {}, {})
 """
 
 
 @pytest.mark.gate
-def test_a_compiled_loop_that_still_runs_at_the_end(tmp_path):
+@pytest.mark.parametrize("order", ["early", "late"])
+def test_a_compiled_loop_that_still_runs_at_the_end(tmp_path, order):
     done = subprocess.run(
-        [sys.executable, "-c", COMPILED, str(tmp_path / "run")], capture_output=True, text=True, env=ENVIRON
+        [sys.executable, "-c", COMPILED, str(tmp_path / "run"), order], capture_output=True, text=True, env=ENVIRON
     )
     assert done.returncode == 0, done.stderr
-    assert len((tmp_path / "run").read_text().splitlines()) == 1 + 1000
+    assert len((tmp_path / "run").read_text().splitlines()) == 1 + 10 + 1
 
 
 KILLED = """

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import struct
 import subprocess
 import sys
 import types
@@ -133,7 +134,7 @@ def test_tensorboardX_is_missing(monkeypatch, tmp_path):
 def test_real_event_files(tmp_path):
     pytest.importorskip("tensorboardX")
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    for T, loss in ((4, 0.5), (8, math.nan)):  # the second time, in the same folder: as after a resume
+    for T, loss in ((4, 0.5), (8, math.nan)):  # the second time, in the same folder and perhaps the same second
         board = TensorBoard(tmp_path / "20240102_030405")
         board.write(T, {**NUMBERS, "T": T}, {"a/loss": loss})
         board.close()
@@ -225,19 +226,33 @@ if len(sys.argv) > 2:
 """
 
 
+def records(data):
+    """What is in a log in the format of LevelDB: blocks of 32 KiB with pieces of records, after a head of 7 bytes."""
+    position, whole = 7, b""
+    while position < len(data):
+        if 32768 - position % 32768 < 7:  # no room for the head of a piece
+            position += 32768 - position % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        whole += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # full, or the last of several pieces
+            yield whole
+            whole = b""
+
+
 def history(path):
-    """The rows in a file of an offline run."""
-    datastore = pytest.importorskip("wandb.sdk.internal.datastore")
-    records = pytest.importorskip("wandb.proto.wandb_internal_pb2")
-    store, rows = datastore.DataStore(), []
-    store.open_for_scan(str(path))
-    while (data := store.scan_data()) is not None:
-        record = records.Record()
-        record.ParseFromString(data)
+    """The rows in a file of an offline run, and how it ended."""
+    make = pytest.importorskip("wandb.proto.wandb_internal_pb2").Record
+    rows, code = [], None
+    for data in records(path.read_bytes()):
+        record = make.FromString(data)
+        if record.WhichOneof("record_type") == "exit":
+            code = record.exit.exit_code
         if record.WhichOneof("record_type") == "history":
             items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
             rows.append({name: x for name, x in items.items() if not name.startswith("_")})
-    return rows
+    return rows, code
 
 
 @pytest.mark.gate
@@ -250,8 +265,9 @@ def test_a_real_run_offline(tmp_path, fault):
     )
     assert (done.returncode != 0) == bool(fault), done.stderr
     files = {str(path): history(path) for path in (tmp_path / "new").rglob("run-*.wandb")}
-    one = next(rows for path, rows in files.items() if path.endswith("run-one.wandb"))
-    (two,) = (rows for path, rows in files.items() if not path.endswith("run-one.wandb"))
+    one, code = next(found for path, found in files.items() if path.endswith("run-one.wandb"))
+    ((two, code_of_two),) = (found for path, found in files.items() if not path.endswith("run-one.wandb"))
+    assert (code, code_of_two) == (len(fault), 0)
     assert [(row["T"], row["G"]) for row in one] == [(4, 4 / 3), (8, 8 / 3), (6, 2.0)]
     assert all(math.isnan(float(row["a/loss"])) for row in one)
     assert [(row["T"], row["G"]) for row in two] == [(5, 0.5)]

@@ -16,7 +16,7 @@ from coax.sinks import CSV, JSONLines
 
 NUMBERS = {"ep": 1, "T": 4, "G": 8.0, "avg_r": 2.5, "avg_G": 8.0, "t": 3, "dt_ms": 0.1}
 HEADER = "ep,T,G,avg_r,avg_G,t,dt_ms"
-NAMES = ["plain/loss", 'a, "quoted"', "ä/loss"]  # of metrics, that are hard on a parser
+NAMES = ["plain", "plain/loss", 'a, "quoted"', "ä/loss"]  # of metrics, that are hard on a parser
 FOREIGN = [
     b"hello",
     b"a,b\n1,2\n",
@@ -31,6 +31,9 @@ FOREIGN = [
     b'{"ep": 1, "T": 2}\n',
     b"{" * 5000 + b"\n",
     b"x" * 2**21,
+    f"{HEADER},".encode() + b"x" * 2**21,
+    b'{"ep": ' + b"1" * 2**21,
+    HEADER.encode() + b",\xff\n",
 ]
 
 
@@ -294,6 +297,18 @@ def test_what_could_not_be_taken_away_at_once(tmp_path):
     sink._file._file = file
     write(sink, 12)
     assert [row["T"] for row in rows_of_json(tmp_path / "run")] == [4, 12]
+
+
+def test_a_full_disk_just_after_a_column_was_added(tmp_path, monkeypatch):
+    sink = CSV(tmp_path / "run")
+    write(sink, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(sink._file, "append", lambda lines: os.stat(tmp_path / "nowhere"))
+        with pytest.raises(OSError, match="nowhere"):
+            write(sink, 8, a=1.0)
+    write(sink, 12, a=2.0)
+    with open(tmp_path / "run", newline="") as file:
+        assert [(row[1], row[7:]) for row in csv.reader(file)] == [("T", ["a"]), ("4", [""]), ("12", ["2.0"])]
 
 
 # --- closing

@@ -90,8 +90,9 @@ def test_rate_and_time_left(terminal, clock):
     assert "70/100" not in terminal.text
 
 
-def test_going_on_with_a_training(terminal, clock):
-    bar = ProgressBar(2000, file=terminal.file)
+@pytest.mark.parametrize("smoothing", [0, 0.3])
+def test_going_on_with_a_training(terminal, clock, smoothing):
+    bar = ProgressBar(2000, file=terminal.file, smoothing=smoothing)
     bar.step(1001)
     clock[0] += 10
     bar.step(1101)
@@ -99,14 +100,16 @@ def test_going_on_with_a_training(terminal, clock):
     assert "1101/2000 [00:10<01:29, 10.00step/s]" in terminal.screen()[0]
 
 
-def test_counted_anew(terminal, clock):
-    bar = ProgressBar(100, file=terminal.file)
+@pytest.mark.parametrize("smoothing", [0, 0.3])
+def test_counted_anew(terminal, clock, smoothing):
+    bar = ProgressBar(100, file=terminal.file, smoothing=smoothing)
     bar.step(90)
     clock[0] += 10
-    bar.step(0)
+    bar.step(5)
     clock[0] += 10
     bar.step(20)
-    assert "20/100 [00:10<00:40,  2.00step/s]" in terminal.screen()[0]
+    # 15 steps in 10 s since it began anew, 80 left: 53.3 s
+    assert "20/100 [00:10<00:53,  1.50step/s]" in terminal.screen()[0]
 
 
 def test_beyond_the_end(terminal, clock):
