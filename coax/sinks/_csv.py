@@ -37,9 +37,9 @@ class CSV(Sink):
 
     Examples
     --------
-    >>> env = coax.wrappers.TrainMonitor(
-    ...     gymnasium.make("FrozenLake-v1"), sinks=[coax.sinks.CSV("runs/dqn.csv")]
-    ... )  # doctest: +SKIP
+    ::
+
+        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.CSV("runs/dqn.csv")])
     """
 
     def __init__(self, path: str | os.PathLike):

@@ -41,9 +41,9 @@ class JSONLines(Sink):
 
     Examples
     --------
-    >>> env = coax.wrappers.TrainMonitor(
-    ...     gymnasium.make("FrozenLake-v1"), sinks=[coax.sinks.JSONLines("runs/dqn.jsonl")]
-    ... )  # doctest: +SKIP
+    ::
+
+        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.JSONLines("runs/dqn.jsonl")])
     """
 
     def __init__(self, path: str | os.PathLike):

@@ -41,9 +41,9 @@ class ProgressBar(Sink):
 
     Examples
     --------
-    >>> env = coax.wrappers.TrainMonitor(
-    ...     gymnasium.make("FrozenLake-v1"), sinks=[coax.sinks.ProgressBar(total=100_000)]
-    ... )  # doctest: +SKIP
+    ::
+
+        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.ProgressBar(total=100_000)])
     """
 
     def __init__(self, total: float | None = None, *, interval: float = 0.25, **tqdm_kwargs: Any):

@@ -137,9 +137,9 @@ class TensorBoard(Sink):
 
     Examples
     --------
-    >>> board = coax.sinks.TensorBoard("runs/dqn")  # doctest: +SKIP
-    >>> board.directory  # doctest: +SKIP
-    'runs/dqn/20240131_235959'
+    ::
+
+        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.TensorBoard("runs/dqn")])
     """
 
     def __init__(self, directory: str | os.PathLike):

@@ -47,9 +47,9 @@ class WandB(Sink):
 
     Examples
     --------
-    >>> env = coax.wrappers.TrainMonitor(
-    ...     gymnasium.make("FrozenLake-v1"), sinks=[coax.sinks.WandB(project="lake", id="lake-13")]
-    ... )  # doctest: +SKIP
+    ::
+
+        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.WandB(project="lake", id="lake-13")])
     """
 
     def __init__(self, *, run: Any = None, **init_kwargs: Any):
