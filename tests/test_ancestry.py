@@ -1,4 +1,4 @@
-"""At most two classes of coax in any line of descent, protocol and role classes aside."""
+"""At most two classes of coax in any line of descent, protocols, roles and errors aside."""
 
 import importlib
 import inspect
@@ -9,11 +9,12 @@ import pytest
 import coax
 
 FREE = (
+    "coax._errors",
     "coax._stateful",
     "coax._updater._rule",
     "coax._updater._shell",
     "coax.typing",
-)  # protocols and roles do not count
+)  # protocols, roles and errors do not count
 LIMIT = 2
 
 

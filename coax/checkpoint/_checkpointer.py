@@ -39,10 +39,10 @@ class Checkpointer:
     --------
     >>> checkpointer = coax.checkpoint.Checkpointer("data/frozen_lake", keep=3, every=10_000)
     >>> loop = {"ep": 0}
-    >>> found = checkpointer.restore_latest(q=q, qlearning=qlearning, loop=loop)
+    >>> found = checkpointer.restore_latest(q=q, loop=loop)
     >>> if found:
     ...     loop = found["loop"]
-    >>> checkpointer.save(checkpointer.step + 10_000, q=q, qlearning=qlearning, loop=loop).name
+    >>> checkpointer.save(checkpointer.step + 10_000, q=q, loop=loop).name
     'step-000000010000.safetensors'
     """
 

@@ -55,9 +55,10 @@ def save(path: str | os.PathLike, /, **objects: Any) -> None:
 
     Examples
     --------
-    >>> coax.save("data/run.safetensors", q=q, qlearning=qlearning, loop={"t": 0})
-    >>> coax.load("data/run.safetensors", q=q, qlearning=qlearning, loop={"t": 0})["loop"]
-    {'t': 0}
+    >>> pi = coax.EpsilonGreedy(q, epsilon=0.1)
+    >>> coax.save("data/run.safetensors", q=q, pi=pi, loop={"t": 3})
+    >>> coax.load("data/run.safetensors", q=q, pi=pi, loop={"t": 0})["loop"]
+    {'t': 3}
     """
     if is_tracing():
         raise StateError("coax.save in a compiled function would be done once, when it is compiled. Fix: save outside.")
