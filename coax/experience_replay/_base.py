@@ -168,7 +168,7 @@ class BaseReplayBuffer(HostStateful):
         return {
             "count": np.array(self._count, np.int64),
             "rng": generator_to_array(self._generator),
-            "transitions": None if transitions is None else transitions.streamed(self._places(self._count)),
+            "transitions": None if transitions is None else transitions.streamed(self._count - len(self), len(self)),
         }
 
     def _places(self, count: int) -> np.ndarray:

@@ -104,7 +104,7 @@ def _wrong_slots(saved: dict[str, Any], frame_axis: int | None) -> str | None:
 
 
 def _other_kind(saved: dict[str, Any], transitions: Transitions) -> str | None:
-    held = transitions.saved(np.arange(0))
+    held = transitions.saved(0, 0)
     for name in _SAVED:
         where = f"['transitions']['{name}']"
         want: Any = jax.tree.structure(held[name])

@@ -241,15 +241,16 @@ class Transitions:
 
     # --- as a dict of arrays, in which an observation is where it is among all that are held
 
-    def streamed(self, places: np.ndarray) -> dict[str, Any]:
-        """The rows at the given places [N], read where they are: the fields, with numbers of pieces for observations.
+    def streamed(self, first: int, count: int) -> dict[str, Any]:
+        """The rows in the places `first`, `first` + 1, ..., read where they are: the fields, with numbers for pieces.
 
-        They are numbered in the order in which they come, so that equal transitions are saved equally.
+        The pieces of observations are numbered in the order in which they come, so that equal transitions are saved
+        equally.
         """
-        rank, order = self._order_of_pieces(places)
+        rank, order = self._order_of_pieces(first, count)
 
         def rows(shape: tuple[int, ...], dtype: Any, read: Callable[[np.ndarray], np.ndarray]) -> Rows:
-            return Rows((len(places), *shape), dtype, lambda start, stop: read(places[start:stop]))
+            return Rows((count, *shape), dtype, lambda start, stop: read(self._places(first + start, first + stop)))
 
         def numbers_of(columns: np.ndarray) -> Rows:
             return rows(columns.shape[1:], np.int32, lambda at: rank[self._slots[at][:, columns[0]]])
@@ -261,23 +262,25 @@ class Transitions:
         axis = np.array(-1 if self.cut.axis is None else self.cut.axis, np.int32)
         return {**named, "S": S, "S_next": S_next, "observations": pieces, "frame_axis": axis}
 
-    def _order_of_pieces(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _places(self, start: int, stop: int) -> np.ndarray:
+        return np.arange(start, stop) % len(self._slots)
+
+    def _order_of_pieces(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """For each slot the number of its piece, i32[slots], and for each piece its slot, i32[P]."""
         rank = np.full(self._observations.size, -1, np.int32)
-        order, count = np.empty(len(rank), np.int32), 0
-        for start in range(0, len(places), AT_ONCE):
-            slots = self._slots[places[start : start + AT_ONCE]].ravel()
-            slots = slots[rank[slots] < 0]
-            some, first = np.unique(slots, return_index=True)
-            new = some[np.argsort(first)]
-            rank[new] = np.arange(count, count + len(new), dtype=np.int32)
-            order[count : count + len(new)] = new
-            count += len(new)
-        return rank, order[:count]
+        order, found = np.empty(len(rank), np.int32), 0
+        for start in range(first, first + count, AT_ONCE):
+            slots = self._slots[self._places(start, min(start + AT_ONCE, first + count))].ravel()
+            some, at = np.unique(slots[rank[slots] < 0], return_index=True)
+            new = some[np.argsort(at)]
+            rank[new] = np.arange(found, found + len(new), dtype=np.int32)
+            order[found : found + len(new)] = new
+            found += len(new)
+        return rank, order[:found]
 
-    def saved(self, places: np.ndarray) -> dict[str, Any]:
+    def saved(self, first: int, count: int) -> dict[str, Any]:
         """Copies of the same."""
-        return jax.tree.map(np.asarray, self.streamed(places))
+        return jax.tree.map(np.asarray, self.streamed(first, count))
 
     @classmethod
     def restored(cls, capacity: int, frame_axis: int | None, places: np.ndarray, saved: dict[str, Any]) -> Self:
@@ -304,7 +307,7 @@ class Transitions:
 
     def __getstate__(self) -> Any:
         places = np.flatnonzero(self._slots[:, 0] >= 0)
-        return len(self._slots), self._frame_axis, places, self.saved(places)
+        return len(self._slots), self._frame_axis, places, self.saved(0, len(places))
 
     def __setstate__(self, state: Any) -> None:
         self._restore(*state)
