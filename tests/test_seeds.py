@@ -114,6 +114,9 @@ SEEDED = {
     "RewardFunction.example_data": examples(coax.RewardFunction),
     "StochasticRewardFunction.example_data": examples(coax.StochasticRewardFunction, **LAW),
 }
+FAST = {"Q", "Ensemble", "RandomPolicy", "PrioritizedReplayBuffer", "DeviceReplayBuffer", "SumTree", "safe_sample"}
+EACH = [pytest.param(name, marks=[pytest.mark.gate] * (name not in FAST)) for name in SEEDED]
+
 # Seeds of pictures, and of what is played for them, in the tests of those.
 ELSEWHERE = {"learning_curves", "plot_seeds", "record_episode", "seed_curves"}
 
@@ -160,7 +163,7 @@ def same(one, other):
     return all(map(np.array_equal, numbers(one), numbers(other)))
 
 
-@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("name", EACH)
 def test_seeds(name):
     make = SEEDED[name]
     assert same(make(1), make(1))
@@ -170,7 +173,7 @@ def test_seeds(name):
     assert same(make(jax.random.key(1)), make(jax.random.PRNGKey(1)))  # of the older kind
 
 
-@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("name", EACH)
 def test_without_a_seed(name):
     """The global generators decide nothing, and are left as they are."""
     made = []
@@ -235,6 +238,7 @@ def test_what_is_built_on_a_function_follows_from_its_seed(seed):
     assert not {tuple(each) for each in build(seed)} & {tuple(each) for each in other}
 
 
+@pytest.mark.gate
 def test_members_of_an_ensemble_follow_from_its_seed():
     def dropped(S, is_training):
         return hk.Linear(3)(hk.dropout(hk.next_rng_key(), 0.5, S))  # draws when it is called
@@ -278,6 +282,7 @@ def test_environments_of_gymnasium_differ(mode):
     assert not np.array_equal(env.reset()[0], S)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "make",
     [
@@ -293,6 +298,7 @@ def test_episodes_of_an_evaluation_differ(make):
     assert not np.array_equal(lengths, training.evaluate(make(), pi, episodes=32, seed=4).lengths)
 
 
+@pytest.mark.gate
 def test_seeds_at_once_differ():
     env = envs.JaxVectorEnv(envs.CartPole(), 2, random_seed=0)
     q = coax.Q(lambda S, is_training: hk.Linear(2)(S), env, random_seed=0)
