@@ -88,11 +88,11 @@ def write_file(path: str | os.PathLike, description: dict[str, Any], arrays: Seq
             "Fix: keep many numbers in one array, not in a list."
         )
     try:
-        with replacing_file(path) as file:
+        with replacing_file(path) as file, concurrent.futures.ThreadPoolExecutor(1) as other:
             file.seek(8 + size)
             entries: list[_Entry] = []
             for x in arrays:
-                entries.append(_write_array(file, on_host(x), entries[-1].stop if entries else 0))
+                entries.append(_write_array(file, other, on_host(x), entries[-1].stop if entries else 0))
             header = size.to_bytes(8, "little") + _header(description, entries).ljust(size)
             file.seek(0)
             file.write(header[:_AT_CRC] + b"%08x" % zlib.crc32(header) + header[_AT_CRC + 8 :])
@@ -115,8 +115,8 @@ def _header(description: dict[str, Any], entries: Sequence[_Entry]) -> bytes:
     return json.dumps({"__metadata__": metadata, **table}, separators=(",", ":")).encode()
 
 
-def _write_array(file: BinaryIO, x: np.ndarray | Rows, start: int) -> _Entry:
-    packed = _Packed(file) if _shrinks(x) else _Plain(file)
+def _write_array(file: BinaryIO, other: concurrent.futures.Executor, x: np.ndarray | Rows, start: int) -> _Entry:
+    packed = (_Packed if _shrinks(x) else _Plain)(file, other)
     for piece in pieces(x):
         packed.write(piece)
     packed.finish()
@@ -133,29 +133,34 @@ def _shrinks(x: np.ndarray | Rows) -> bool:
 class _Plain:
     """Bytes on their way into a file. Their checksum is computed while they are written."""
 
-    def __init__(self, file: BinaryIO):
-        self._file, self.size, self.crc32 = file, 0, 0
+    def __init__(self, file: BinaryIO, other: concurrent.futures.Executor):
+        self._file, self._other = file, other
+        self._crc32: Any = None
+        self.size, self.crc32 = 0, 0
 
     def write(self, piece: Any) -> None:
+        self._wait()
         if len(piece) < PIECE // 4:
             self.crc32 = zlib.crc32(piece, self.crc32)
-            self._file.write(piece)
         else:
-            with concurrent.futures.ThreadPoolExecutor(1) as other:
-                crc = other.submit(zlib.crc32, piece, self.crc32)
-                self._file.write(piece)
-                self.crc32 = crc.result()
+            self._crc32 = self._other.submit(zlib.crc32, piece, self.crc32)
+        self._file.write(piece)
         self.size += len(piece)
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write what is left, and wait for the checksum."""
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._crc32 is not None:
+            self.crc32, self._crc32 = self._crc32.result(), None
 
 
 class _Packed(_Plain):
     """The same, as an lz4 frame."""
 
-    def __init__(self, file: BinaryIO):
-        super().__init__(file)
+    def __init__(self, file: BinaryIO, other: concurrent.futures.Executor):
+        super().__init__(file, other)
         self._frame = lz4.frame.LZ4FrameCompressor()
         super().write(self._frame.begin())
 
@@ -164,6 +169,7 @@ class _Packed(_Plain):
 
     def finish(self) -> None:
         super().write(self._frame.flush())
+        super().finish()
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -100,9 +100,7 @@ def _opened(x: Any, where: str) -> tuple[list[tuple[Any, str, Any]], str]:
     if type(x) is dict:
         for key in x:
             if type(key) not in (str, int):
-                raise CheckpointError(
-                    f"{where}: expected strings or integers as keys, got {key!r}. Fix: use such."
-                )
+                raise CheckpointError(f"{where}: expected strings or integers as keys, got {key!r}. Fix: use such.")
         return [(key, f"[{key!r}]", child) for key, child in x.items()], "dict"
     if type(x) in (list, tuple):
         return [(i, f"[{i}]", child) for i, child in enumerate(x)], type(x).__name__

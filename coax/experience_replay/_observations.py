@@ -45,6 +45,12 @@ class Growing:
             part += 1
         self._parts[part][i - self._starts[part]] = row
 
+    def fill(self, rows: np.ndarray) -> None:
+        """Write the first rows, as many as these."""
+        for part, start in zip(self._parts, self._starts, strict=False):
+            some = rows[start : start + len(part)]
+            part[: len(some)] = some
+
     def take(self, where: np.ndarray) -> np.ndarray:
         """Copies of the rows at i32[...]: [..., *row]."""
         if len(self._parts) == 1:
@@ -155,24 +161,31 @@ class Observations:
 
     def fill(self, leaves: Sequence[np.ndarray], slots: np.ndarray) -> None:
         """Put pieces [P, ...] into the slots 0, 1, ..., which are referred to by i32[...]; all others are free."""
-        names = _bytes_of(leaves)
-        self._make_room(len(names))
-        for i, name in enumerate(names):
+        count = len(leaves[0])
+        self._make_room(count)
+        for store, x in zip(self._stores, leaves, strict=True):
+            store.fill(x)
+        first = max(count - self._memory, 0)  # those before are too old to be looked up
+        self._unused = first
+        for name in _bytes_of([x[first:] for x in leaves]):
             self._take_slot(name)
-            for store, x in zip(self._stores, leaves, strict=True):
-                store[i] = x[i]
-        self._use(slots.ravel().tolist())
+        self._count_uses(slots)
 
     def repair(self, slots: np.ndarray) -> None:
         """Go on after an interrupt, from what is certain: which slots i32[...] are referred to; -1 is none."""
         for store in self._stores:
             store.repair()
         self._size = min(store.size for store in self._stores)
-        uses = np.bincount(slots[slots >= 0], minlength=self._size).astype(np.uint16)
-        self._uses = array("H", uses.tobytes())
+        uses = self._count_uses(slots)
         self._free = array("i", np.flatnonzero(uses == 0)[::-1].astype(np.int32).tobytes())
         self._unused = self._size
         self._slots, self._bytes = {}, {}
+
+    def _count_uses(self, slots: np.ndarray) -> np.ndarray:
+        """How often each slot is referred to, u16[slots]."""
+        uses = np.bincount(slots[slots >= 0], minlength=self._size).astype(np.uint16)
+        self._uses = array("H", uses.tobytes())
+        return uses
 
     def _known(self, key: bytes) -> int | None:
         slot = self._slots.get(key)

@@ -66,7 +66,7 @@ def test_no_second_copy(kind, megabytes, most, tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(tmp_path / "file"), kind, str(megabytes)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
     held, more, _ = map(float, lines[0].split())
-    assert held > megabytes
-    assert more < most * megabytes, more
+    assert held > 0.95 * megabytes
+    assert more < most * held, more
     if kind == "device":
-        assert float(lines[1]) < most * megabytes
+        assert float(lines[1]) < most * held
