@@ -238,6 +238,37 @@ def test_lengths_that_cannot_be(shape, i, good, tmp_path):
         assert isinstance(tried(tmp_path / "file", forged(other, description, body), objects(2)), DamagedFileError)
 
 
+def test_arrays_that_do_not_follow_each_other(tmp_path):
+    path = tmp_path / "file"
+    coax.save(path, x=[np.arange(3.0), np.arange(3.0, 6)])
+    header, description, body = taken_apart(path.read_bytes())
+    crcs = [one["crc32"] for one in description["arrays"]]
+    for places, body_of in (
+        ([[24, 48], [0, 24]], body),
+        ([[0, 24], [0, 24]], body[:24] * 2),
+        ([[0, 24], [0, 24]], body),
+    ):
+        other, said = copy.deepcopy(header), copy.deepcopy(description)
+        for i, (start, stop) in enumerate(places):
+            other[str(i)]["data_offsets"] = [start, stop]
+            said["arrays"][i]["crc32"] = crcs[start // 24]
+        err = tried(path, forged(other, said, body_of), {"x": None})
+        assert "names arrays that do not follow each other" in str(err)
+    for more in ("2", "x", "-1"):
+        other = {**header, more: {"dtype": "U8", "shape": [0], "data_offsets": [48, 48]}}
+        err = tried(path, forged(other, description, body), {"x": None})
+        assert "names arrays that do not follow each other" in str(err)
+
+
+@pytest.mark.parametrize("shape", [[0, 2**61, 2**61], [0, 2**40, 2**40], [0] + [1] * 40, [0] * 70])
+def test_an_empty_array_of_a_shape_that_cannot_be(shape, tmp_path):
+    path = tmp_path / "file"
+    coax.save(path, x=np.zeros((0, 3)))
+    header, description, body = taken_apart(path.read_bytes())
+    description["arrays"][0]["shape"] = header["0"]["shape"] = shape
+    assert isinstance(tried(path, forged(header, description, body), {"x": None}), DamagedFileError)
+
+
 def one_packed(content, nbytes):
     """A file with one compressed array, which says that it has so many bytes."""
     entry = {"dtype": "uint8", "shape": [nbytes], "crc32": zlib.crc32(content), "lz4": True}
@@ -254,6 +285,8 @@ def test_frames_that_are_not_what_they_say(tmp_path):
         (zeros, 10**6 - 1),
         (zeros, 10**6 + 1),
         (zeros, 10**5),
+        (zeros, 10**11),
+        (zeros + bytes(5 << 20), 10**6),
         (zeros[:-4], 10**6),
         (zeros + b"\0", 10**6),
         (zeros + zeros, 10**6),
@@ -268,10 +301,10 @@ def test_frames_that_are_not_what_they_say(tmp_path):
 
 def test_one_array_for_many(good, tmp_path):
     """A small file that would be large in memory."""
-    x = np.zeros(10**6)
+    x = np.random.default_rng(0).random(10**5)
     coax.save(tmp_path / "file", x=x)
     header, description, body = taken_apart((tmp_path / "file").read_bytes())
-    description["objects"]["x"]["tree"] = {"list": [[i, {"array": 0}] for i in range(10_000)]}
+    description["objects"]["x"]["tree"] = {"list": [[i, {"array": 0}] for i in range(500)]}
     err = tried(tmp_path / "file", forged(header, description, body), {"x": None})
     assert "its arrays are not those of its objects" in str(err)
 
