@@ -117,6 +117,21 @@ def test_after_an_error_the_older_file_is_there(tmp_path, written):
     assert env.env is monitor
 
 
+def test_after_a_writer_failed_the_monitors_are_back(tmp_path, monkeypatch):
+    def write(file, frames):
+        next(frames)
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(recording, "_WRITERS", {"gif": lambda duration: write})
+    monitor = TrainMonitor(Film(4))
+    env = gymnasium.wrappers.TimeLimit(monitor, 100)
+    with pytest.raises(OSError, match="the disk is full") as caught:  # which holds what was going on
+        record_episode(env, tmp_path / "film.gif", lambda s: 0)
+    assert caught.tb is not None
+    assert env.env is monitor
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_normalizers_are_frozen(tmp_path, written):
     env = coax.wrappers.NormalizeObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"))
     env.unwrapped.render = lambda: np.zeros((4, 4, 3), np.uint8)
