@@ -299,8 +299,8 @@ class Stateful(abc.ABC):
 class HostStateful(Stateful):
     """A stateful object that lives in host memory and is used between compiled calls, never inside them.
 
-    Subclasses give :meth:`_snapshot`, :meth:`_checked` and :meth:`_take_over`, call :meth:`_on_host` at the door of every method that
-    reads or changes them, and say in :attr:`instead` what a compiled loop uses in their place.
+    Subclasses give :meth:`_snapshot`, :meth:`_checked` and :meth:`_take_over`, call :meth:`_on_host` at the door of
+    every method that reads or changes them, and say in :attr:`instead` what a compiled loop uses in their place.
     """
 
     instead: ClassVar[str] = "keep it outside the compiled function"

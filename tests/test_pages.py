@@ -102,3 +102,4 @@ def test_saving(tmp_path, monkeypatch):
     assert again["vector_checkpointer"].step == first["vector_checkpointer"].step
     table, found = (space["q_best"].params["linear"]["w"] for space in (first, again))
     assert np.abs(table).max() > 0
+    np.testing.assert_array_equal(found, table)

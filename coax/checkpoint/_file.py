@@ -251,7 +251,7 @@ class File:
         )
 
     def _fill(self, i: int, flat: np.ndarray) -> int:
-        view, crc = memoryview(flat), 0
+        view, crc = flat.data, 0
         for start in range(0, len(flat), PIECE):
             piece = view[start : start + PIECE]
             if self._file.readinto(piece) != len(piece):

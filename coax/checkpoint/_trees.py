@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._errors import CheckpointError
@@ -236,7 +237,7 @@ def _leaf(tree: Any, where: str) -> Any:
     if kind in _FROM_TEXT:
         kind_of_text, read = _FROM_TEXT[kind]
         try:
-            if type(value) is kind_of_text and len(tree) == 1:
+            if type(value) is kind_of_text:
                 return read(value)
         except (ValueError, OverflowError):
             pass
@@ -279,7 +280,7 @@ def finished(place: Place, x: np.ndarray) -> Any:
         return x[()] if math.prod(x.shape) == 1 else x
     if place.form == "key":
         try:
-            return jax.random.wrap_key_data(x, impl=place.impl)
+            return jax.random.wrap_key_data(jnp.asarray(x), impl=place.impl)
         except (TypeError, ValueError) as err:
             raise CheckpointError(f"array {place.number}: no keys of the kind {place.impl!r}. {_FIX_BUILD}") from err
     if isinstance(place.like, jax.Array):

@@ -255,7 +255,7 @@ class Transitions:
         def numbers_of(columns: np.ndarray) -> Rows:
             return rows(columns.shape[1:], np.int32, lambda at: rank[self._slots[at][:, columns[0]]])
 
-        fields = [rows(x.shape[1:], x.dtype, lambda at, x=x: x[at]) for x in self._columns]
+        fields = [rows(x.shape[1:], x.dtype, x.__getitem__) for x in self._columns]
         named = dict(zip(STORED[:-2], self._tree.unflatten(fields), strict=True))
         S, S_next = self._both(np.arange(self._slots.shape[1])[None], numbers_of)
         pieces = self.cut.tree.unflatten(self._observations.streamed(order))

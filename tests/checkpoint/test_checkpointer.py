@@ -70,7 +70,11 @@ def test_two_runs_in_one_folder(tmp_path):
         CheckpointError, match=r"expected no files of later steps than 1, got one of 100.*restore_latest"
     ):
         Checkpointer(tmp_path, keep=1).save(1, x=2)
+    with pytest.raises(CheckpointError, match="expected no files of later steps than 99"):
+        Checkpointer(tmp_path, keep=1).save(99, x=2)
     assert coax.load(tmp_path / "step-000000000100.safetensors", x=0) == {"x": 1}
+    assert Checkpointer(tmp_path).save(100, x=3) is not None
+    assert coax.load(tmp_path / "step-000000000100.safetensors", x=0) == {"x": 3}
 
 
 def test_other_files_are_left_alone(tmp_path):

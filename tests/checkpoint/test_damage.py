@@ -387,6 +387,11 @@ def test_an_environment_takes_data_only(good, tmp_path):
         err = tried(tmp_path / "file", forged(header, description, body), objs)
         assert f"env.{name}: the file has it, and it is nothing that can be set" in str(err)
         attributes.pop()
+    for wrong in ({"str": "../elsewhere"}, {"str": "C:x"}, {"list": [[0, {"dict": [["a", {"str": "a\\b"}]]}]]}):
+        attributes.append(["folder", {"dict": [["data", wrong]]}])
+        err = tried(tmp_path / "file", forged(header, description, body), objs)
+        assert "env.folder: expected data, the file has" in str(err)  # it could say where something is written
+        attributes.pop()
     lake = gymnasium.make("FrozenLake-v1").unwrapped
     lake.reset(seed=1)
     coax.save(tmp_path / "file", env=lake)

@@ -18,7 +18,7 @@ import safetensors
 
 import coax
 from coax.checkpoint import CheckpointError, DamagedFileError
-from coax.utils import Rows
+from coax.utils import Rows, replacing
 
 
 def saved(path, **objects):
@@ -204,6 +204,18 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
         saved(tmp_path / "file", x=1)
     left = {each.name for each in tmp_path.iterdir()}
     assert left == {"file", names[1], names[2], ".of somebody else.part"}
+
+
+def test_what_is_being_written_is_left_alone(tmp_path):
+    """However long it takes."""
+    with replacing(tmp_path / "file") as file:
+        file.write(b"slow")
+        (part,) = tmp_path.iterdir()
+        os.utime(part, (1, 1))
+        with replacing(tmp_path / "other") as other:
+            other.write(b"fast")
+        assert sorted(tmp_path.iterdir()) == [part, tmp_path / "other"]
+    assert (tmp_path / "file").read_bytes() == b"slow"
 
 
 FULL_DISK = """

@@ -332,3 +332,25 @@ def test_a_transition_without_the_axis_of_a_batch(make):
     batch = TransitionBatch(np.zeros(3), 0, 0.0, 1.0, 0.9, np.zeros(3), W=1.0, idx=0)
     with pytest.raises(ValueError, match=r"transition_batch\.Rn: expected shape \[B\], got \[\]\. Fix: "):
         make(5).add(batch)
+
+
+@pytest.mark.parametrize("capacity", [600, 2000])
+def test_it_goes_on_from_a_state_as_before(capacity):
+    """More observations than are looked up, 1,000 steps: of what comes later nothing is overwritten or stored twice."""
+    rng = np.random.default_rng(0)
+    first, other = (SimpleReplayBuffer(capacity, random_seed=1) for _ in range(2))
+    env = Stream(rng, plain, 2)
+    env.frame = lambda: rng.random(SIZE, np.float32)  # none of which comes twice
+    env.reset()
+    steps = [batch for _ in range(1500) for batch in env.step()]
+    for batch in steps[:1000]:
+        first.add(batch)
+    other.state = first.state
+    for batch in steps[1000:]:
+        first.add(batch)
+        other.add(batch)
+    for got, want in zip(other, steps[-len(other) :], strict=True):
+        assert_same(fields(got), fields(want))
+    one, two = first.state["transitions"], other.state["transitions"]
+    assert_same(one, two)
+    assert len(jax.tree.leaves(two["observations"])[0]) < 1.5 * len(other)  # each of them once, and those at the ends
