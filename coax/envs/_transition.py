@@ -14,9 +14,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
-from .._stateful import Stateful, refuse_on_host
+from .._stateful import refuse_on_host
+from ..utils import steps_itself
 
-__all__ = ("Transition", "memory_of", "steps_itself", "transition")
+__all__ = ("Transition", "memory_of", "transition")
 
 
 class Transition(NamedTuple):
@@ -147,11 +148,6 @@ def _with_final(env: gymnasium.vector.VectorEnv, S: Any, info: dict[str, Any], e
     rows = [final[i] if over else row for i, (row, over) in enumerate(zip(rows, ended, strict=True))]
     empty: Any = create_empty_array(env.single_observation_space, env.num_envs)
     return concatenate(env.single_observation_space, rows, empty)
-
-
-def steps_itself(env: Any) -> bool:
-    """Whether these are environments inside JAX, which have a method for it and remember their last observation."""
-    return isinstance(env, Stateful) and callable(getattr(type(env), "transition", None))
 
 
 def memory_of(env: Any) -> Any:

@@ -12,7 +12,7 @@ import gymnasium
 from .._entries import fresh_seed, key_of_seed
 from .._stateful import collect, refuse_on_host
 from ..approximators import RandomPolicy
-from ..envs._transition import steps_itself
+from ..utils import steps_itself
 from ..wrappers import LastObservation, TrainMonitor
 from ._evaluate import _own_streams
 from ._turns import objects_of

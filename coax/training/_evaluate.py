@@ -17,9 +17,8 @@ from .._lifting import call_compiled
 from .._program import record
 from .._stateful import HostStateful, Stateful, collect, current_frame, is_tracing, refuse_on_host, states_of
 from ..envs import FunctionalEnv, transition
-from ..envs._transition import steps_itself
 from ..typing import Array
-from ..utils import at_least_one
+from ..utils import at_least_one, steps_itself
 from ..wrappers import DeviceTrainMonitor, LastObservation
 from ._turns import objects_of, turn_of
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from .._lifting import scan
 from .._stateful import is_tracing
-from ..envs._transition import steps_itself
 from ..reward_tracing import Rollout
-from ..utils import at_least_one
+from ..utils import at_least_one, steps_itself
 from ._turns import objects_of, take_turn, turn_of
 
 __all__ = ("rollout",)

@@ -13,7 +13,7 @@ from ._checks import at_least_one, check_array, isscalar
 from ._diagnostics import get_grads_diagnostics, get_magnitude_quantiles
 from ._docstrings import docstring
 from ._elements import make_element
-from ._env_attrs import get_env_attr, has_env_attr
+from ._env_attrs import get_env_attr, has_env_attr, steps_itself
 from ._frames import diff_transform, diff_transform_matrix
 from ._generators import generator_from_array, generator_to_array
 from ._jit import JittedFunc, jit
@@ -103,6 +103,7 @@ __all__ = (
     "single_to_batch",
     "space_key",
     "stack_trees",
+    "steps_itself",
     "sync_shared_params",
     "tree_ravel",
     "unvectorize",

@@ -1,10 +1,12 @@
-"""Attributes of an environment, however many wrappers are around it."""
+"""What an environment has, however many wrappers are around it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("get_env_attr", "has_env_attr")
+from .._stateful import Stateful
+
+__all__ = ("get_env_attr", "has_env_attr", "steps_itself")
 
 _MISSING = object()
 
@@ -41,6 +43,11 @@ def get_env_attr(env: Any, attr: str, default: Any = "__ERROR__", max_depth: int
             f"expected an attribute {attr!r} on {env} or inside it. Fix: check the name, or pass a default."
         )
     return default
+
+
+def steps_itself(env: Any) -> bool:
+    """Whether these are environments inside JAX, which have a method for it and remember their last observation."""
+    return isinstance(env, Stateful) and callable(getattr(type(env), "transition", None))
 
 
 def _find(env: Any, attr: str, max_depth: int) -> Any:

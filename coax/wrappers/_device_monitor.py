@@ -19,7 +19,7 @@ from .._errors import StateError
 from .._stateful import Stateful, is_tracing
 from ..sinks import Sink
 from ..sinks._tensorboard import stamped, writer_class
-from ..utils import at_least_one
+from ..utils import at_least_one, steps_itself
 from ._counting import MonitorRule
 from ._interval_reports import IntervalReports
 from ._reports import Reports
@@ -109,7 +109,7 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         sinks: Sink | Iterable[Sink] = (),
         **logger_kwargs: Any,
     ):
-        if not isinstance(env, Stateful) or not hasattr(type(env), "transition") or isinstance(env, DeviceTrainMonitor):
+        if not steps_itself(env) or isinstance(env, DeviceTrainMonitor):
             raise TypeError(
                 f"DeviceTrainMonitor: expected a coax.envs.JaxVectorEnv, got {type(env).__name__}. "
                 "Fix: use coax.wrappers.TrainMonitor, in a Python loop."

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from .._stateful import Stateful, is_tracing
 from ..approximators import ActionMask
 from ..normalizers import ObservationNormalizer
-from ..utils import get_env_attr, make_cast, single_space
+from ..utils import get_env_attr, make_cast, single_space, steps_itself
 from ._last_observation import LastObservation, VectorLastObservation
 
 __all__ = ("DeviceNormalizeObservation", "NormalizeObservation", "VectorNormalizeObservation")
@@ -275,11 +275,6 @@ class DeviceNormalizeObservation(Stateful, gymnasium.vector.VectorWrapper):
 
 
 # --- what they have in common -----------------------------------------------------------------------------------------
-
-
-def steps_itself(env: Any) -> bool:
-    """Whether these are environments inside JAX, which have a method for a step."""
-    return isinstance(env, Stateful) and isinstance(env, gymnasium.vector.VectorEnv) and hasattr(env, "transition")
 
 
 def fitting_normalizer(env: Any, normalizer: Any, **kwargs: Any) -> ObservationNormalizer:

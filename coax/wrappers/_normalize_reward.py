@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode
 
 from .._stateful import Stateful
 from ..normalizers import RewardNormalizer
+from ..utils import steps_itself
 from ._last_observation import LastObservation, VectorLastObservation
-from ._normalize_observation import steps_itself
 
 __all__ = ("DeviceNormalizeReward", "NormalizeReward", "VectorNormalizeReward")
 
