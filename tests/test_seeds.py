@@ -264,6 +264,7 @@ def test_environments_inside_jax_differ():
     np.testing.assert_array_equal(env.observation, again)
 
 
+@pytest.mark.gate
 def test_environments_inside_jax_differ_where_they_draw_in_each_step():
     env = envs.JaxVectorEnv(envs.FrozenLake(is_slippery=True), 64, random_seed=1)
     env.step(np.ones(64, int))  # down, or by chance to the left (which stays) or to the right

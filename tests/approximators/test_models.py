@@ -87,6 +87,7 @@ def outputs(p, s, a):
 
 
 @BOTH_KINDS
+@pytest.mark.gate
 def test_next_states(name, modeltype):
     space, p = STATES[name], deterministic(name, modeltype)
     assert p.modeltype == modeltype

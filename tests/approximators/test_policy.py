@@ -90,6 +90,7 @@ def test_actions(name):
 
 @pytest.mark.parametrize("name", ["discrete", "scalar box", "multi discrete", "tuple"])
 @pytest.mark.parametrize("lead", [(), (2, 0)])
+@pytest.mark.gate
 def test_other_leading_axes(name, lead):
     space, pi, s = fn.SPACES[name], policy(name), fn.observations(*lead)
     a, logp = pi(s, return_logp=True)
@@ -324,6 +325,7 @@ def test_a_preprocessor_that_runs_on_the_host():
 
 
 @pytest.mark.parametrize("name", ["discrete", "box", "tuple"])
+@pytest.mark.gate
 def test_compiled_it_does_the_same(name):
     pi, a = policy(name).copy(), fn.batch_of(fn.SPACES[name], (5,))[0]
     other = pi.copy()

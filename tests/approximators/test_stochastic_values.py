@@ -289,6 +289,7 @@ def test_the_law_of_quantiles():
 
 
 @pytest.mark.parametrize("func", [random1, random2])
+@pytest.mark.gate
 def test_random_fractions(func):
     """Each call draws other fractions; values and fractions of a call belong together."""
     q = q_of(func).copy()
@@ -352,6 +353,7 @@ def test_copies_and_soft_updates():
 
 
 @BINS
+@pytest.mark.gate
 def test_functions_of_preprocessed_inputs(func):
     q = q_of(func)
     p, one_hot = probs(q), np.eye(N, dtype=np.float32)[A]

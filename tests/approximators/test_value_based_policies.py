@@ -227,6 +227,7 @@ def test_defaults_and_wrong_numbers():
 # --- in a trace -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gate
 def test_compiled_calls_give_what_plain_ones_give():
     def draws(lift):
         pi = EpsilonGreedy(q_of(env=fn.env_of(action_space=spaces.Discrete(fn.N, start=2))), 0.7)

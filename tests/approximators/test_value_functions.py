@@ -227,6 +227,7 @@ def signs_on_host(rng, A):
 
 
 @pytest.mark.parametrize("preprocessor", [doubled, doubled_on_host])
+@pytest.mark.gate
 def test_preprocessors_that_change_the_shape(preprocessor):
     for func in (fn.any_type1, fn.any_type2):
         q = q_of(func, observation_preprocessor=preprocessor)

@@ -234,6 +234,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.gate
 def test_a_file_that_may_not_grow(tmp_path):
     """The system refuses to write more, as it does when the disk is full."""
     command = [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path / "file")]

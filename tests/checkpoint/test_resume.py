@@ -84,6 +84,7 @@ def test_resume_in_a_new_process(case, tmp_path):
         assert 0 < began["stored"] < 128 or began["T"] % (16 * 8)  # in the middle of a segment
 
 
+@pytest.mark.gate
 def test_what_is_not_named_is_not_restored(tmp_path):
     """That a difference is seen: the random stream of the policy is one."""
     n = STEPS["frozen_lake"]

@@ -211,6 +211,7 @@ def test_reset_of_some():
     assert env.t.tolist() == [1, 2, 0, 1]
 
 
+@pytest.mark.gate
 def test_fresh_state_is_a_function_of_the_key():
     env = make()
     init, apply = coax.transform(lambda: coax.envs.transition(env, jnp.ones(N, jnp.int32)), over=env)

@@ -282,6 +282,7 @@ def assert_close(x, y):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), x, y)
 
 
+@pytest.mark.gate
 def test_in_float64():
     with jax.enable_x64(True):
         buffer, _ = run("scan", (np.ones((3, 3), np.float32), np.ones((3, 3), bool)))

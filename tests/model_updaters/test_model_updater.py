@@ -228,6 +228,7 @@ def assert_same(updater, a, b):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.gate
 def test_rows_of_weight_0_count_for_nothing(kind):
     tb, dead = batch(), np.arange(ref.B) % 3 == 1
     spoil = lambda x: np.where(dead.reshape(-1, *(1,) * (x.ndim - 1)), np.float32(np.nan), x)

@@ -98,6 +98,7 @@ def test_a_feature_that_never_varies_is_zero():
     np.testing.assert_array_equal(normalizer.norm(S), np.zeros((7, 3)))
 
 
+@pytest.mark.gate
 def test_after_so_many_that_float32_would_stand_still():
     normalizer, n = ObservationNormalizer(BOX), 2**40
     moments = np.array([[1000.0] * 3, [0.0] * 3, [1.0] * 3, [0.0] * 3], np.float32)
@@ -237,6 +238,7 @@ def test_frozen():
         normalizer.frozen = 1
 
 
+@pytest.mark.gate
 def test_python_is_scan_is_one_of_several_seeds():
     normalizer, xs = ObservationNormalizer(BOX), rows(3, 40, 5)
     masks = np.random.default_rng(0).random((40, 5)) < 0.6

@@ -131,6 +131,7 @@ def test_frozen():
     assert_same(before, state_of(normalizer))
 
 
+@pytest.mark.gate
 def test_python_is_scan_is_one_of_several_seeds():
     normalizer, rows = RewardNormalizer(3, gamma=0.9), rollout(2, 40, 3)
 

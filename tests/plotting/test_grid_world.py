@@ -156,6 +156,7 @@ def test_of_a_stochastic_function_the_mean():
     assert {key[2] for key in arrows_of(axes)} == {"left"}
 
 
+@pytest.mark.gate
 def test_random_streams_stay_where_they_are():
     env = gymnasium.make("FrozenLake-v1", desc=LAKE)
     q = coax.Q(lambda S, is_training: hk.dropout(hk.next_rng_key(), 0.5, hk.Linear(4)(S)), env, random_seed=1)

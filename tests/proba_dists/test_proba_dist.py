@@ -426,6 +426,7 @@ def test_affine_transform_errors():
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gate
 def test_masked():
     """What is excluded has probability and gradient exactly 0 and is never sampled, whatever its logit."""
     p = random_params(NESTED, 5, (2000,))

@@ -110,6 +110,7 @@ def test_the_density_integrates_to_one(low, high, mu, logvar):
         np.testing.assert_allclose(scipy.integrate.simpson(density * slope, x=t), 1, rtol=1e-6)
 
 
+@pytest.mark.gate
 def test_the_density_integrates_to_one_over_more_dimensions():
     with jax.enable_x64(True):
         for shape in ((2,), (1, 2)):
@@ -195,6 +196,7 @@ def test_quadrature_beyond_the_default_clips():
     np.testing.assert_allclose(got, mean_over(mu, logvar, log_one_minus_tanh2), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.gate
 def test_each_rule_of_quadrature_leaves_the_gradient_of_the_other_alone():
     # Variances for which the rule that is not taken overflows in float32. Narrow: dE/dmu = -2 tanh(mu), dE/dlogvar = 0.
     # Wide: E = 2 log 2 - 2 E|Y| with E|Y| = sd sqrt(2/pi), so dE/dmu = 0 and dE/dlogvar = -sd sqrt(2/pi).
@@ -217,6 +219,7 @@ def test_entropy_is_that_of_the_density(mu, logvar):
     np.testing.assert_allclose(LINE.entropy(full((1,), mu, logvar)), [want], atol=2e-5)
 
 
+@pytest.mark.gate
 def test_a_nearly_uniform_one():
     # Y with the logistic law gives a uniform X; a Gaussian comes close to it with variance pi^2 / 12 (that of the
     # logistic law of Y): then H is a little below log(4), the entropy of the uniform law on Box(-1, 3), and never above

@@ -179,6 +179,7 @@ def test_what_was_made_is_closed(monkeypatch):
     assert closed == [True]
 
 
+@pytest.mark.gate
 def test_a_compiled_function_must_be_told_the_seed():
     env, pi = learner()
     with pytest.raises(ValueError, match=r"expected a seed in a compiled function, .* got None\. Fix: pass seed=0"):

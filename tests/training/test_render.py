@@ -100,6 +100,7 @@ def test_after_an_error_the_monitors_are_back():
     assert env.env is monitor
 
 
+@pytest.mark.gate
 def test_the_random_stream_of_the_policy_is_as_before():
     env = Film(3, "human")
     q = coax.Q(lambda S, is_training: hk.Linear(5)(S), env, random_seed=1)

@@ -114,6 +114,7 @@ def test_inside_a_compiled_function():
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), found, true)
 
 
+@pytest.mark.gate
 def test_functions_and_methods_as_policies():
     env, pi = cart_poles(), coax.Policy(func, cart_poles(), random_seed=1)
     rows = coax.training.rollout(env, pi.mode, 3)

@@ -208,6 +208,7 @@ def test_a_reset_before_the_first_step():
     close(S, reference.norm(raw.observation))
 
 
+@pytest.mark.gate
 def test_steps_of_the_one_inside_jax():
     env, host = device(), device(VectorNormalizeObservation)
     host.reset(seed=1)
@@ -240,6 +241,7 @@ def numbers(obj):
     ]
 
 
+@pytest.mark.gate
 def test_python_is_scan_is_one_of_several_seeds():
     env = device()
 
@@ -272,6 +274,7 @@ def test_python_is_scan_is_one_of_several_seeds():
     assert not np.allclose(rows.S[0], rows.S[1])
 
 
+@pytest.mark.gate
 def test_around_a_device_monitor_and_in_one():
     inside = NormalizeObservation(DeviceTrainMonitor(JaxVectorEnv(DRAWN, N, random_seed=4)))
     around = DeviceTrainMonitor(device())

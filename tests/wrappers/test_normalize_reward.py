@@ -83,6 +83,7 @@ def test_inside_jax():
     check(env, jax_env(), np.zeros((N, 1), np.float32))
 
 
+@pytest.mark.gate
 def test_python_is_scan_is_one_of_several_seeds():
     env = NormalizeReward(NormalizeObservation(jax_env()), gamma=GAMMA)
 

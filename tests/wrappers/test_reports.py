@@ -272,6 +272,7 @@ def test_a_sink_that_fails_where_two_episodes_end_at_once(tmp_path):
     assert envs.t.tolist() == [0, 0]
 
 
+@pytest.mark.gate
 def test_a_sink_that_fails_in_a_compiled_loop(tmp_path):
     env = device(every=6, sinks=[Broken(), CSV(tmp_path / "run")])
     scan(env, 4)
@@ -406,6 +407,7 @@ def test_a_copy_has_no_sinks(tmp_path, again, capsys):
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy], ids=["copy", "deep"])
+@pytest.mark.gate
 def test_a_copy_on_the_device_has_no_sinks(tmp_path, again):
     env = device(every=6, sinks=CSV(tmp_path / "run"))
     other = again(env)
