@@ -246,7 +246,19 @@ def as_generator(state: Any, where: str) -> np.random.Generator:
     """
     try:
         bits = _BITS[state["bit_generator"]](0)
+        _check_positions(state)
         bits.state = state
-    except (TypeError, KeyError, ValueError, OverflowError) as err:
+    except (TypeError, KeyError, ValueError, IndexError, OverflowError) as err:
         raise CheckpointError(f"{where}: expected the state of a random generator, got another thing. {FIX}") from err
     return np.random.Generator(bits)
+
+
+def _check_positions(state: Any) -> None:
+    """NumPy looks where these say without asking; and without an odd increment a generator does not go on."""
+    inner = state["state"]
+    fits = {
+        "MT19937": lambda: 0 <= inner["pos"] <= 624 and np.any(inner["key"]),
+        "Philox": lambda: 0 <= state["buffer_pos"] <= 4,
+    }.get(state["bit_generator"], lambda: inner["inc"] & 1)
+    if not fits():
+        raise ValueError("no state that a generator can have")

@@ -34,7 +34,13 @@ def generator_from_array(array: np.ndarray) -> np.random.Generator:
     TypeError
         If the array is no such state.
     """
-    if getattr(array, "dtype", None) != np.uint64 or array.shape != (6,) or array[4] > 1 or array[5] >> 32:
+    if (
+        getattr(array, "dtype", None) != np.uint64
+        or array.shape != (6,)
+        or array[4] > 1
+        or array[5] >> 32
+        or not array[3] & 1
+    ):
         raise TypeError(f"expected the state of a generator, u64[6], got {array!r:.80}. Fix: pass one that was read.")
     s_high, s_low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in array)
     bits = np.random.PCG64(0)

@@ -114,9 +114,9 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
                 f"DeviceTrainMonitor: expected a coax.envs.JaxVectorEnv, got {type(env).__name__}. "
                 "Fix: use coax.wrappers.TrainMonitor, in a Python loop."
             )
-        gymnasium.vector.VectorWrapper.__init__(self, env)  # type: ignore[arg-type]
+        gymnasium.vector.VectorWrapper.__init__(self, env)
         names = _as_names(metrics)
-        self._rule: MonitorRule = MonitorRule.shared(env.num_envs, at_least_one("every", every, 10_000), len(names))  # type: ignore[attr-defined]
+        self._rule: MonitorRule = MonitorRule.shared(env.num_envs, at_least_one("every", every, 10_000), len(names))
         directory = None if tensorboard_dir is None else stamped(tensorboard_dir)
         if directory is not None:
             writer_class()  # not only after a loop of minutes
