@@ -17,6 +17,7 @@ import pytest
 
 import coax
 from coax.checkpoint import CheckpointError, DamagedFileError
+from coax.checkpoint._held import as_generator
 from tests.checkpoint.everything import assert_same
 from tests.counter import Counter
 
@@ -402,3 +403,23 @@ def test_an_environment_takes_data_only(good, tmp_path):
         other = json.loads(text.replace('{"str": "PCG64"}', json.dumps(wrong)))
         err = tried(tmp_path / "file", forged(header, other, body), {"env": lake})
         assert "env._np_random: expected the state of a random generator" in str(err)
+
+
+def test_states_that_no_generator_can_have():
+    """NumPy takes them: it would read beside the array, or draw the same bits for ever."""
+    for make, part, name, wrong in [
+        (np.random.MT19937, "state", "pos", 2**30),
+        (np.random.MT19937, "state", "pos", -5),
+        (np.random.MT19937, "state", "key", np.zeros(624, np.uint32)),
+        (np.random.Philox, None, "buffer_pos", -1),
+        (np.random.Philox, None, "buffer_pos", 5),
+        (np.random.PCG64, "state", "inc", 0),
+        (np.random.PCG64DXSM, "state", "inc", 2),
+    ]:
+        state = make(0).state
+        assert callable(as_generator(state, "env").random)
+        (state[part] if part else state)[name] = wrong
+        with pytest.raises(CheckpointError, match="env: expected the state of a random generator"):
+            as_generator(state, "env")
+    with pytest.raises(TypeError, match="expected the state of a generator"):
+        coax.utils.generator_from_array(np.zeros(6, np.uint64))
