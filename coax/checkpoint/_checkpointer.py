@@ -47,7 +47,7 @@ class Checkpointer:
     """
 
     def __init__(self, folder: str | os.PathLike, keep: int = 3, every: int = 1):
-        self._folder = pathlib.Path(folder)
+        self._folder = pathlib.Path(folder).absolute()  # wherever the process goes
         self._keep, self._every = at_least_one("keep", keep, 3), at_least_one("every", every, 10_000)
         self._step = 0
 

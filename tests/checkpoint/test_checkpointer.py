@@ -111,3 +111,13 @@ def test_arguments():
         Checkpointer("x").save(1.5, x=1)
     with pytest.raises(ValueError, match="step: expected at least 0, got -1"):
         Checkpointer("x").save(-1, x=1)
+
+
+def test_the_folder_stays_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpointer = Checkpointer("run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    checkpointer.save(1, x=1)
+    assert names(tmp_path / "run") == ["step-000000000001.safetensors"]
+    assert checkpointer.restore_latest(x=0) == {"x": 1}
