@@ -8,7 +8,6 @@ the devices. With ``--process I ADDRESS`` it is one of two processes with one de
 import json
 import re
 import sys
-from pathlib import Path
 
 import haiku as hk
 import jax
@@ -18,9 +17,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import coax
 from tests.learners import LEARNERS, B
+from tests.pages import blocks
 
 STEPS = 3
-PAGE = Path(__file__).parents[1] / "doc" / "several_devices.rst"
+PAGE = "guides/several_devices"
 
 found, facts = {}, {}
 
@@ -209,10 +209,9 @@ def error_of(call):
 
 def code_of_the_page():
     """The code on the page: what comes together, and the program for several processes."""
-    blocks = re.findall(r"^\.\. code:: python\n\n((?:    .*\n|\n)+)", PAGE.read_text(), re.MULTILINE)
-    blocks = [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks]
-    (program,) = (block for block in blocks if "jax.distributed" in block)
-    return "\n".join(block for block in blocks if block is not program), program
+    codes = [code for _, code in blocks(PAGE)]
+    (program,) = (code for code in codes if "jax.distributed" in code)
+    return "\n".join(code for code in codes if code is not program), program
 
 
 def page(what):
@@ -221,7 +220,7 @@ def page(what):
     assert "jax.device_count()" in code
     for how, n in (("one", 1), ("two", 2)):
         names = {}
-        exec(compile(code.replace("jax.device_count()", str(n)), str(PAGE), "exec"), names)
+        exec(compile(code.replace("jax.device_count()", str(n)), PAGE, "exec"), names)
         parts = [names[name].state for name in ("q", "q_targ", "qlearning")]
         keep(what, how, (names["states"], names["seeds"], parts))
     facts[what] = {

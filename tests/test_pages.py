@@ -1,4 +1,4 @@
-"""The code on the pages of the documentation runs, from top to bottom."""
+"""The code on each page of the documentation runs, from top to bottom."""
 
 import pathlib
 import re
@@ -6,33 +6,46 @@ import re
 import numpy as np
 import pytest
 
-DOC = pathlib.Path(__file__).parents[1] / "doc"
+from tests.pages import DOC, blocks, pages, path_of, run
+
+# Pages that need more than the others: marks, and modules of extras.
+MARKS = {"guides/seeing": pytest.mark.full}
+NEEDS = {"guides/seeing": ("matplotlib", "PIL", "pygame")}
+
+# Pages whose code runs elsewhere: in processes of its own, by tests/test_several_devices.py.
+ELSEWHERE = {"guides/several_devices"}
+
+PAGES = [page for page in pages() if page not in ELSEWHERE and any(blocks(page))]
+CHECKS = {}
 
 
-def code_of(name):
-    """What is in the code blocks of a page."""
-    blocks = re.findall(r"^\.\. code:: python\n\n((?:    .*\n|\n)+)", (DOC / name).read_text(), re.MULTILINE)
-    return "\n".join(re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks)
+def states(page):
+    """What is to hold after a page has run; worked out independently of it."""
+    return lambda check: CHECKS.setdefault(page, check)
 
 
-def run(name):
-    space = {}
-    exec(compile(code_of(name), name, "exec"), space)
-    return space
+@pytest.mark.parametrize("page", [pytest.param(page, marks=MARKS.get(page, pytest.mark.gate)) for page in PAGES])
+def test_the_code_runs(page, tmp_path, monkeypatch):
+    for module in NEEDS.get(page, ()):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    CHECKS.get(page, dict)(run(page))
 
 
-@pytest.mark.gate
-def test_compiled_loops():
-    space = run("compiled_loops.rst")
+def test_the_tables_name_pages():
+    assert ELSEWHERE | MARKS.keys() | NEEDS.keys() | CHECKS.keys() <= set(pages())
+
+
+@states("guides/compiled_loops")
+def _(space):
     assert space["losses"].shape == (1000,)
     assert space["metrics"]["PPOClip/loss"].shape == (10, 16)
     assert space["lengths"].min() >= 8  # no pole falls sooner
     assert space["walks"].observation.tolist() == [5] * 64
 
 
-@pytest.mark.gate
-def test_many_seeds():
-    space = run("many_seeds.rst")
+@states("guides/many_seeds")
+def _(space):
     # the learning rates rise from 0.01; with the lowest, 2,000 steps do not take the values from 1 to those of the way
     # to the goal, and with the highest they do
     returns = np.asarray(space["returns"])
@@ -42,9 +55,8 @@ def test_many_seeds():
     np.testing.assert_array_equal(optimizer_state.hyperparams["learning_rate"], space["rates"])
 
 
-@pytest.mark.gate
-def test_normalizers():
-    space = run("normalizers.rst")
+@states("guides/normalizing")
+def _(space):
     # 500 steps and the first observations of three episodes, the last of which begins after step 400
     assert space["observations"].count == 500 + 3
     assert space["envs"].normalizer.count == 4 * (500 - 2)  # two rows of each only begin an episode
@@ -55,12 +67,8 @@ def test_normalizers():
     assert (space["normalizer"].count, space["rewards"].count) == (800, 800)
 
 
-@pytest.mark.full
-def test_seeing(tmp_path, monkeypatch):
-    for module in ("matplotlib", "PIL", "pygame"):
-        pytest.importorskip(module)
-    monkeypatch.chdir(tmp_path)
-    space = run("seeing.rst")
+@states("guides/seeing")
+def _(space):
     # a random walk reaches the goal in 1.4 of 100 episodes, and the best policy in 89.4
     small, large = (space["curves"][f"step size {rate}"] for rate in (0.05, 0.5))
     assert small.seeds.shape[0] == large.seeds.shape[0] == 5
@@ -69,35 +77,32 @@ def test_seeing(tmp_path, monkeypatch):
     assert (small.mean <= small.high).all()
     # thirteen steps from the start above the cliff
     assert space["table"][36].max() == -13
-    shown = set(re.findall(r"^\.\. image:: (\S+)", (DOC / "seeing.rst").read_text(), re.MULTILINE))
-    assert shown == {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert max((DOC / name).stat().st_size for name in shown) < 200_000
+    shown = set(re.findall(r"^\.\. image:: \.\./pictures/(\S+)", path_of("guides/seeing").read_text(), re.MULTILINE))
+    assert shown == {path.name for path in pathlib.Path.cwd().iterdir() if path.is_file()}
+    assert max((DOC / "pictures" / name).stat().st_size for name in shown) < 200_000
 
 
-def test_watching(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    space = run("watching.rst")
+@states("guides/watching")
+def _(space):
     assert len(space["returns"]) == len(space["objects"]) > 20
     assert set(space["returns"]) <= {0.0, 1.0}
     assert [row["T"] for row in space["objects"]] == [int(row["T"]) for row in space["rows"]]
-    written = (tmp_path / "runs" / "lake.csv").read_text().splitlines()
+    written = pathlib.Path("runs/lake.csv").read_text().splitlines()
     steps = [int(line.split(",")[1]) for line in written[1:]]
     assert steps == sorted(steps)
     assert len(steps) > len(space["rows"])  # those of the second half came after them
     assert steps[-1] > 900
 
 
-@pytest.mark.gate
-def test_saving(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    first = run("saving.rst")
+@states("guides/saving")
+def _(first):
     assert first["env"].num_envs == 8
     assert len(first["checkpointer"].steps) == 3
     assert first["turns_checkpointer"].steps == [200, 400]
     assert len(first["vector_checkpointer"].steps) == 3
     assert first["found"] is None
     # once more: each loop finds where it was
-    again = run("saving.rst")
+    again = run("guides/saving")
     assert again["found"]["loop"]["t"] == 400
     assert again["vector_checkpointer"].step == first["vector_checkpointer"].step
     table, found = (space["q_best"].params["linear"]["w"] for space in (first, again))

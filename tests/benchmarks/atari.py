@@ -2,7 +2,7 @@
 
 Run ``python -m tests.benchmarks.atari``, with the extra ``atari`` installed. It runs ``examples/atari/dqn.py`` for
 100,000 frames, with a replay buffer that is full at half of them. ``--write`` puts the table into
-``doc/benchmarks_atari.rst``. Linux only: the memory is what the kernel says of the process.
+``doc/benchmarks/atari.rst``. Linux only: the memory is what the kernel says of the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from .timing import machine, plain_table, write_page
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "doc" / "benchmarks_atari.rst"
+PAGE = ROOT / "doc" / "benchmarks" / "atari.rst"
 MARK = ".. the table is written by the command above\n"
 FRAMES, SKIP = 100_000, 4
 HEAD = ("frames", "frames per second", "memory in MB", "buffer")

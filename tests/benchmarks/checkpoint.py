@@ -1,7 +1,7 @@
 """The speed of saving and loading, beside safetensors writing and reading the same bytes.
 
 Run ``python -m tests.benchmarks.checkpoint``; ``--quick`` is rougher, ``--write`` puts the table into
-``doc/benchmarks_checkpoint.rst``. Needs ``pip install safetensors``.
+``doc/benchmarks/checkpoint.rst``. Needs ``pip install safetensors``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from coax.reward_tracing import TransitionBatch
 
 from .timing import as_table, compare, machine, write_page
 
-PAGE = Path(__file__).parents[2] / "doc" / "benchmarks_checkpoint.rst"
+PAGE = Path(__file__).parents[2] / "doc" / "benchmarks" / "checkpoint.rst"
 MARK = ".. the table is written by the command above\n"
 BUDGET = 1.5
 

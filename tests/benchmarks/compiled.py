@@ -1,7 +1,7 @@
 """The speed of compiled training on CartPole with coax, beside a PureJaxRL-style program and Rejax.
 
 Run ``python -m tests.benchmarks.compiled``; ``--quick`` is rougher, ``--write`` puts the tables into
-``doc/benchmarks_compiled.rst``. The peers run in a virtual environment that is made in ``build/`` at the first time.
+``doc/benchmarks/compiled.rst``. The peers run in a virtual environment that is made in ``build/`` at the first time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from .timing import machine, plain_table, write_page
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "doc" / "benchmarks_compiled.rst"
+PAGE = ROOT / "doc" / "benchmarks" / "compiled.rst"
 MARK = ".. the tables are written by the command above\n"
 # Of gymnax the last one whose steps return what Rejax expects.
 PACKAGES = ("rejax==0.1.3", "gymnax==0.0.9", "flashbax==0.1.3")

@@ -1,7 +1,7 @@
 """What the example programs reach: train several seeds of each, evaluate, and compare with a gate.
 
 ``python -m tests.benchmarks.learning`` lists the names, ``... learning dqn ppo`` trains these, ``... learning all`` all
-of them. ``--write`` puts the results into ``doc/benchmarks_learning.rst``.
+of them. ``--write`` puts the results into ``doc/benchmarks/learning.rst``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import coax
 from coax.plotting import interquartile_mean
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "doc" / "benchmarks_learning.rst"
+PAGE = ROOT / "doc" / "benchmarks" / "learning.rst"
 MARK = ".. the table is written by the command above\n"
 HEAD = ("name", "environment", "steps", "returns", "mean", "iqm", "gate", "seconds")
 N_EPISODES = 20
@@ -168,7 +168,7 @@ def main(arguments=None):
     names = [row.name for row in ROWS]
     parser.add_argument("name", nargs="*", help="which to train; all for all of them")
     parser.add_argument("--seeds", type=int, help="how many (by default what the row says)")
-    parser.add_argument("--write", action="store_true", help="put the results into doc/benchmarks_learning.rst")
+    parser.add_argument("--write", action="store_true", help="put the results into doc/benchmarks/learning.rst")
     chosen = parser.parse_args(arguments)
     if unknown := sorted({*chosen.name} - {*names, "all"}):
         parser.error(f"expected names from {', '.join(names)}, or all, got {', '.join(unknown)}")

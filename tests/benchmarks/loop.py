@@ -1,6 +1,7 @@
 """The speed of a Python loop with coax, beside what one would write by hand.
 
-Run ``python -m tests.benchmarks.loop``; ``--quick`` is rougher, ``--write`` puts the table into ``doc/benchmarks.rst``.
+Run ``python -m tests.benchmarks.loop``; ``--quick`` is rougher, and ``--write`` puts the table into
+``doc/benchmarks/loop.rst``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .steps import GAMMA, RATE, cartpole, dqn_step, eight_or_one, frozen_lake_st
 from .stochastic import box_policy, discrete_policy, mean_of_bins
 from .timing import as_table, compare, compare_processes, machine, write_page
 
-PAGE = Path(__file__).parents[2] / "doc" / "benchmarks.rst"
+PAGE = Path(__file__).parents[2] / "doc" / "benchmarks" / "loop.rst"
 
 
 # --- single calls -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The speed and size of replay buffers, beside a list, Stable-Baselines3 and flashbax.
 
 Run ``python -m tests.benchmarks.replay``; ``--quick`` is rougher, ``--write`` puts the tables into
-``doc/benchmarks_replay.rst``. Peers that are not installed are left out: ``pip install stable-baselines3 flashbax``.
+``doc/benchmarks/replay.rst``. Peers that are not installed are left out: ``pip install stable-baselines3 flashbax``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from coax.reward_tracing import NStep, TransitionBatch
 
 from .timing import machine, plain_table, write_page
 
-PAGE = Path(__file__).parents[2] / "doc" / "benchmarks_replay.rst"
+PAGE = Path(__file__).parents[2] / "doc" / "benchmarks" / "replay.rst"
 MARK = ".. the tables are written by the command above\n"
 CAPACITIES = (10_000, 100_000, 1_000_000)
 SIZES = (1, 32, 256)
