@@ -108,7 +108,7 @@ class Checkpointer:
     def restore_latest(self, /, **objects: Any) -> dict[str, Any] | None:
         """Go on from the latest file that is not damaged.
 
-        A damaged one is renamed to end in ``.damaged``, and a warning says so.
+        A damaged one is renamed to end in ``.damaged``, where that is allowed, and a warning says so.
 
         Parameters
         ----------
@@ -130,9 +130,10 @@ class Checkpointer:
             try:
                 found = load(path, **objects)
             except DamagedFileError as err:
-                kept = path.with_name(path.name + ".damaged")
-                os.replace(path, kept)
-                warnings.warn(f"{err} It was skipped, and is {kept} now.", UserWarning, stacklevel=2)
+                warnings.warn(f"{err} It was skipped{_put_aside(path)}.", UserWarning, stacklevel=2)
+                continue
+            except FileNotFoundError as err:  # somebody else has just deleted it
+                warnings.warn(f"{err}. It was skipped.", UserWarning, stacklevel=2)
                 continue
             self._step = step
             return found
@@ -140,7 +141,17 @@ class Checkpointer:
 
     def _files(self) -> dict[int, pathlib.Path]:
         found = ((_NAME.fullmatch(path.name), path) for path in self._folder.glob("step-*.safetensors"))
-        return {int(match[1]): path for match, path in found if match}
+        return {int(match[1]): path for match, path in found if match and path.is_file()}
+
+
+def _put_aside(path: pathlib.Path) -> str:
+    """Rename a damaged file, if that is allowed. What became of it."""
+    kept = path.with_name(path.name + ".damaged")
+    try:
+        os.replace(path, kept)
+    except OSError as err:
+        return f", and stays where it is ({err})"
+    return f", and is {kept} now"
 
 
 def _as_step(step: Any) -> int:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import collections
 import functools
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
 from .._errors import CheckpointError
 from .._stateful import Stateful
 from ._held import FIX, as_generator, read, written
+from ._steps import Call, Same, Set, Step
+from ._where import Where, short
 
-__all__ = ("is_environment", "record_of", "restorer", "stateful_parts")
+__all__ = ("is_environment", "record_of", "stateful_parts", "steps_to")
 
 _REMEMBERED = ("_last", "over")  # what wrappers of coax hold besides their state
 _SPACES = ("action_space", "observation_space", "single_action_space", "single_observation_space")
 _LASTING = ("generator", "space", "envs")  # what does not belong to one episode
+_CHANGED_IN_PLACE = (np.random.Generator, np.ndarray, list, dict, collections.deque)
+_SLOT = types.MemberDescriptorType
 
 
 def is_environment(x: Any) -> bool:
@@ -36,34 +43,44 @@ def stateful_parts(env: Any, where: str) -> dict[str, Stateful]:
     return found
 
 
-def record_of(env: Any) -> dict[str, Any]:
+def record_of(env: Any, where: str) -> dict[str, Any]:
     """What a stack of wrappers holds, without its stateful parts: a tree of data.
 
     Where a layer hides something, the running episode could not be taken up again: then only its random generators are
-    in it, and under ``"hidden"`` the names of what is.
+    in it, and under ``"hidden"`` the names of what is. What two attributes share is in it once.
     """
+    return _record(env, where, {})
+
+
+def _record(env: Any, where: str, known: dict[int, str]) -> dict[str, Any]:
+    held = [(name, value, *_tagged(env, name, value)) for name, value in _attributes(env)]
+    hidden = [f"{name} ({type(value).__name__})" for name, value, tag, _ in held if tag == "hidden"]
     attributes: dict[str, Any] = {}
-    own: list[str] = []
-    inner: list[str] = []
-    for name, value in _attributes(env):
-        envs = _environments("", value)
-        tag, content = ("envs", [record_of(each) for _, each in envs]) if envs else read(name, value)
-        if tag == "hidden":
-            own.append(f"{name} ({type(value).__name__})")
-        elif tag != "constant":
-            attributes[name] = {tag: content}
+    for name, value, tag, content in held:
+        if tag in ("constant", "hidden") or (hidden and tag not in _LASTING):
+            continue
+        path = f"{where}.{name}"
         if tag == "envs":
-            inner += [f"{name}.{each}" for one in content for each in one["hidden"]]
-    if own:
-        attributes = {name: one for name, one in attributes.items() if any(tag in one for tag in _LASTING)}
-    record = {"class": _class_of(env), "hidden": own + inner, "attributes": attributes}
+            content = [_record(each, f"{where}.{name}{i}", known) for i, (_, each) in enumerate(content)]
+        elif isinstance(value, _CHANGED_IN_PLACE) and known.setdefault(id(value), path) != path:
+            tag, content = "same", known[id(value)]
+        attributes[name] = {tag: content}
+    inner = [f"{name}.{each}" for name, one in attributes.items() for x in one.get("envs", ()) for each in x["hidden"]]
+    record = {"class": _class_of(env), "hidden": hidden + inner, "attributes": attributes}
     if isinstance(env, AsyncVectorEnv):
         record["processes"] = [generator.bit_generator.state for generator in env.get_attr("np_random")]
     return record
 
 
-def restorer(env: Any, record: Any, where: str) -> Callable[[], None]:
-    """A function that gives an environment what it held, after it was checked that it fits.
+def _tagged(env: Any, name: str, value: Any) -> tuple[str, Any]:
+    envs = _environments("", value)
+    tag, content = ("envs", envs) if envs else read(name, value)
+    is_method = callable(getattr(type(env), name, None))  # which no file may set
+    return ("hidden", None) if is_method and tag != "constant" else (tag, content)
+
+
+def steps_to(env: Any, record: Any, where: str) -> list[Step]:
+    """What is to be done so that an environment holds again what it held. That it fits is checked first.
 
     Where something was hidden, the next episode must be begun with ``reset()`` afterwards.
 
@@ -72,15 +89,8 @@ def restorer(env: Any, record: Any, where: str) -> Callable[[], None]:
     CheckpointError
         If it does not.
     """
-    steps: list[Callable[[], None]] = list(_steps(env, record, where))
-    if record["hidden"]:
-        steps += _forgetting(env)
-
-    def restore() -> None:
-        for step in steps:
-            step()
-
-    return restore
+    steps = list(_steps(env, record, Where(where), {}))
+    return [*steps, *_forgetting(env)] if record["hidden"] else steps
 
 
 def _class_of(x: Any) -> str:
@@ -89,7 +99,8 @@ def _class_of(x: Any) -> str:
 
 def _attributes(env: Any) -> Iterator[tuple[str, Any]]:
     """What it holds, by name; of a stateful one, what is not in its state."""
-    held = vars(env)
+    slots = {name for each in type(env).__mro__ for name, x in vars(each).items() if isinstance(x, _SLOT)}
+    held = {**{name: getattr(env, name) for name in slots if hasattr(env, name)}, **vars(env)}
     shared = {name: getattr(type(env), name, None) for name in _SPACES if name not in held}
     held = {**held, **{name: value for name, value in shared.items() if isinstance(value, gymnasium.Space)}}
     for name in sorted(held):
@@ -110,54 +121,70 @@ def _environments(where: str, value: Any) -> list[tuple[str, Any]]:
     return []
 
 
-def _steps(env: Any, record: Any, where: str) -> Iterator[Callable[[], None]]:
+def _steps(env: Any, record: Any, where: Where, done: dict[str, tuple[Any, str, Any]]) -> Iterator[Step]:
+    """The steps of one layer, and of those in it; `done` has what came before, by path: owner, name, and content."""
     try:
         was, attributes, _ = record["class"], record["attributes"], record["hidden"]
         pairs = [(name, *one.items()) for name, one in sorted(attributes.items()) if one]
     except (TypeError, KeyError, AttributeError) as err:
         raise CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.") from err
     if was != _class_of(env):
-        raise CheckpointError(f"{where}: expected a {_class_of(env)}, the file has a {was}. {FIX}")
+        raise CheckpointError(f"{where}: expected a {_class_of(env)}, the file has a {short(str(was))}. {FIX}")
     present = dict(_attributes(env))
     for name, one, *others in pairs:
-        path = f"{where}.{name}"
-        if type(name) is not str or others or _belongs_to_class(env, name):
+        path = where + f".{name}"
+        if type(name) is not str or others or not _may_be_set(env, name, present):
             raise CheckpointError(f"{path}: the file has it, and it is nothing that can be set. {FIX}")
-        if one[0] == "envs":
-            yield from _steps_inside(present.get(name), one[1], path)
+        old = present.get(name)
+        if one[0] == "envs" or _environments("", old):
+            yield from _steps_inside(old, one, path, done)
+        elif one[0] == "same":
+            yield from _steps_to_share(env, name, old, done, one[1], path)
         else:
-            yield from written(env, name, present.get(name), one, path)
+            done[path.path] = env, name, one
+            yield from written(env, name, old, one, path)
     if isinstance(env, AsyncVectorEnv):
         yield from _steps_in_processes(env, record.get("processes"), where)
 
 
-def _belongs_to_class(env: Any, name: str) -> bool:
-    """Whether it is a method, a property or the like."""
+def _may_be_set(env: Any, name: str, present: dict[str, Any]) -> bool:
+    """Whether it is an attribute of the object; methods, properties and the like belong to its class."""
+    if name in present:
+        return True
     found = getattr(type(env), name, None)
-    return callable(found) or hasattr(found, "__set__")
+    is_of_class = callable(found) or (hasattr(found, "__set__") and not isinstance(found, _SLOT))
+    return not (is_of_class or isinstance(env, Stateful) or (name.startswith("__") and name.endswith("__")))
 
 
-def _steps_inside(old: Any, records: Any, where: str) -> Iterator[Callable[[], None]]:
-    inner = _environments(where, old)
-    if type(records) is not list or len(records) != len(inner):
+def _steps_to_share(env: Any, name: str, old: Any, done: Any, other: Any, where: Where) -> Iterator[Step]:
+    if type(other) is not str or other not in done:
+        raise CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.")
+    owner, other_name, one = done[other]
+    list(written(env, name, old, one, where))  # whether it fits
+    yield Same(env, name, owner, other_name)
+
+
+def _steps_inside(old: Any, one: Any, where: Where, done: Any) -> Iterator[Step]:
+    inner, records = _environments("", old), one[1]
+    if one[0] != "envs" or type(records) is not list or len(records) != len(inner):
         raise CheckpointError(f"{where}: expected {len(inner)} environments, the file has others. {FIX}")
-    for (path, env), record in zip(inner, records, strict=True):
-        yield from _steps(env, record, path)
+    for i, ((_, env), record) in enumerate(zip(inner, records, strict=True)):
+        yield from _steps(env, record, where + str(i), done)
 
 
-def _steps_in_processes(env: AsyncVectorEnv, states: Any, where: str) -> Iterator[Callable[[], None]]:
+def _steps_in_processes(env: AsyncVectorEnv, states: Any, where: Where) -> Iterator[Step]:
     if type(states) is not list or len(states) != env.num_envs:
         raise CheckpointError(f"{where}: expected {env.num_envs} environments, the file has others. {FIX}")
     generators = [as_generator(state, where) for state in states]
-    yield functools.partial(env.set_attr, "np_random", generators)
+    yield Call(functools.partial(env.set_attr, "np_random", generators))
 
 
-def _forgetting(env: Any) -> Iterator[Callable[[], None]]:
+def _forgetting(env: Any) -> Iterator[Step]:
     """What makes each layer ask for a reset before the next step."""
     for name, value in _attributes(env):
         for _, inner in _environments("", value):
             yield from _forgetting(inner)
         if name in ("_has_reset", "_last"):  # of gymnasium, and of coax
-            yield functools.partial(setattr, env, name, type(value)())
+            yield Set(env, name, type(value)())
     if isinstance(env, AsyncVectorEnv):
-        yield functools.partial(env.set_attr, "_has_reset", False)
+        yield Call(functools.partial(env.set_attr, "_has_reset", False))

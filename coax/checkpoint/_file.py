@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 import lz4.frame
 import numpy as np
 
-from .._errors import DamagedFileError
+from .._errors import CheckpointError, DamagedFileError
 from ..utils import Rows
 from ..utils import replacing as replacing_file
 from ._bytes import PIECE, on_host, pieces
@@ -71,10 +71,10 @@ def write_file(path: str | os.PathLike, description: dict[str, Any], arrays: Seq
 
     Raises
     ------
+    CheckpointError
+        If the description is too long.
     OSError
         If the file cannot be written.
-    ValueError
-        If the description is too long.
     """
     bounds = np.cumsum([0, *(x.dtype.itemsize * math.prod(x.shape) * 2 + PIECE for x in arrays)])
     widest = [
@@ -83,7 +83,7 @@ def write_file(path: str | os.PathLike, description: dict[str, Any], arrays: Seq
     ]
     size = -(-(len(_header(description, widest)) + 8) // 64) * 64 - 8  # so that arrays start at a multiple of 64
     if size > _MOST_HEADER:
-        raise ValueError(
+        raise CheckpointError(
             f"{os.fspath(path)}: expected a description of at most {_MOST_HEADER} bytes, got {size}. "
             "Fix: keep many numbers in one array, not in a list."
         )

@@ -6,10 +6,11 @@ import collections
 import enum
 import functools
 import logging
+import os
 import pathlib
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -21,7 +22,9 @@ from .._errors import CheckpointError
 from .._stateful import Stateful
 from ..approximators import ActionMask
 from ._dtypes import DTYPES
+from ._steps import Refill, Set, Step
 from ._trees import is_key
+from ._where import Where, short
 
 __all__ = ("FIX", "as_generator", "read", "written")
 
@@ -41,17 +44,17 @@ _CONSTANT = (
     ActionMask,
     type,
     types.FunctionType,
-    types.MethodType,
-    types.BuiltinFunctionType,
     types.ModuleType,
-    functools.partial,
+    np.ufunc,
     EnvSpec,
     logging.Logger,
     pathlib.PurePath,
     np.dtype,
 )
 _OF_SCREENS = ("pygame",)
+_OWNERS = (type(None), type, types.ModuleType, gymnasium.Env, gymnasium.vector.VectorEnv, gymnasium.Space, Stateful)
 _TEXT = re.compile(r"[|<>=][SU][1-9]\d{0,6}")
+_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
 _BITS = {each.__name__: each for each in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox)}
 
 
@@ -60,7 +63,9 @@ _BITS = {each.__name__: each for each in (np.random.PCG64, np.random.PCG64DXSM, 
 
 def read(name: str, value: Any) -> tuple[str, Any]:
     """Under which tag the value of an attribute is saved, and what of it; "constant" and "hidden" are not."""
-    if name in _SETTINGS or isinstance(value, Stateful) or _is_constant(value) or _names_a_file(value):
+    if name in _SETTINGS or isinstance(value, Stateful) or _is_constant(value):
+        return "constant", None
+    if isinstance(value, str) and _is_file(value):  # where something is written is for the user to say
         return "constant", None
     if isinstance(value, np.random.Generator):
         return "generator", value.bit_generator.state
@@ -75,16 +80,17 @@ def read(name: str, value: Any) -> tuple[str, Any]:
 def _read_wrapped(value: Any) -> tuple[str, Any]:
     """The same of what data can be made of."""
     if isinstance(value, enum.Enum):
-        return ("constant", None) if _is_of(value, "gymnasium") else ("enum", value.name)
+        content = value.value if isinstance(value, enum.Flag) else value.name
+        return ("constant", None) if _is_of(value, "gymnasium") else ("enum", content)
     if isinstance(value, str):
         return "data", str(value)
     if isinstance(value, bytes):
         return "bytes", np.array(bytearray(value), np.uint8)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "SU" and value.dtype.itemsize:
+    if type(value) is np.ndarray and value.dtype.kind in "SU" and value.dtype.itemsize:
         letters = np.ascontiguousarray(value).view(np.uint8) if value.size else np.zeros(0, np.uint8)
         return "text", {"dtype": value.dtype.str, "shape": list(value.shape), "letters": letters.reshape(-1)}
     if isinstance(value, collections.deque) and all(map(_is_data, value)):
-        return "deque", list(value)
+        return "deque", {"items": list(value), "maxlen": value.maxlen}
     if _is_of(value, "gymnasium") and hasattr(value, "__dict__"):
         inside = {name: read(name, each) for name, each in vars(value).items()}
         if all(tag in ("data", "constant") for tag, _ in inside.values()):
@@ -95,14 +101,37 @@ def _read_wrapped(value: Any) -> tuple[str, Any]:
 def _is_constant(value: Any) -> bool:
     if isinstance(value, list | tuple | dict) and value:
         return all(map(_is_constant, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, types.MethodType | types.BuiltinFunctionType | types.MethodWrapperType):
+        return isinstance(value.__self__, _OWNERS)  # what another object remembers would be lost
+    if isinstance(value, functools.partial):
+        given = (value.func, *value.args, *value.keywords.values())
+        return all(_is_constant(each) or _never_changes(each) for each in given)
+    if isinstance(value, jax.stages.Wrapped):
+        return _is_constant(getattr(value, "__wrapped__", None))
     return isinstance(value, _CONSTANT) or _is_of(value, *_OF_SCREENS)
 
 
-def _names_a_file(value: Any) -> bool:
-    """Whether there is text in it that may say where something is written: that is for the user to say."""
-    if isinstance(value, list | tuple | dict):
-        return any(map(_names_a_file, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str) and any(mark in value for mark in "/\\:")
+def _never_changes(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str, bytes, np.generic, jax.Array, *_OWNERS))
+
+
+def _files_in(value: Any) -> set[str]:
+    """All text in it that names a file."""
+    if isinstance(value, list | tuple | collections.deque):
+        return set().union(*map(_files_in, value))
+    if isinstance(value, dict):
+        return set().union(*map(_files_in, value.values()))
+    if isinstance(value, np.ndarray):
+        return _files_in(value.reshape(-1).tolist()) if value.dtype.kind in "SU" else set()
+    text = value.decode("latin1") if isinstance(value, bytes) else value
+    return {str(text)} if isinstance(text, str) and _is_file(text) else set()
+
+
+def _is_file(text: str) -> bool:
+    """Whether it says where in the file system something is; a position of chess has slashes too."""
+    if _ELSEWHERE.match(text):
+        return len(text) > 1
+    return ("/" in text or os.sep in text) and "\0" not in text and len(text) < 4096 and os.path.lexists(text)
 
 
 def _is_of(value: Any, *packages: str) -> bool:
@@ -110,7 +139,7 @@ def _is_of(value: Any, *packages: str) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
+    if type(value) is np.ndarray or isinstance(value, np.generic | jax.Array):
         return value.dtype.name in DTYPES or is_key(value)
     if type(value) in (list, tuple):
         return all(map(_is_data, value))
@@ -130,7 +159,7 @@ def _spaces(space: gymnasium.Space) -> Iterator[gymnasium.Space]:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def written(owner: Any, name: str, old: Any, one: Any, where: str) -> Iterator[Callable[[], None]]:
+def written(owner: Any, name: str, old: Any, one: Any, where: Where) -> Iterator[Step]:
     """What is to be done so that an attribute holds again what was read.
 
     Parameters
@@ -139,10 +168,10 @@ def written(owner: Any, name: str, old: Any, one: Any, where: str) -> Iterator[C
         Whose attribute it is.
     name : str
     old : object
-        What it holds now.
+        What it holds now; None if nothing.
     one : (str, object)
         What :func:`read` gave.
-    where : str
+    where : Where
         How errors begin.
 
     Raises
@@ -153,71 +182,112 @@ def written(owner: Any, name: str, old: Any, one: Any, where: str) -> Iterator[C
     tag, content = one
     if tag not in _WRITERS:
         raise CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.")
+    present = read(name, old)[0]
+    if name in _SETTINGS or (present == "constant" and content is not None):
+        raise CheckpointError(f"{where}: the file has it, and it is a setting of the environment. {FIX}")
+    if present == "constant":  # nothing was shown when it was saved; it is shown now
+        return
+    if content is not None and old is not None and present != tag:
+        raise _misfit(where, old, f"a {tag}")
+    if _files_in(content) - _files_in(old):
+        raise CheckpointError(f"{where}: the file has the name of another file, {_shown(_files_in(content))}. {FIX}")
     yield from _WRITERS[tag](owner, name, old, content, where)
 
 
-def _misfit(where: str, old: Any, got: str) -> CheckpointError:
+def _shown(x: Any) -> str:
+    return short(repr(x))
+
+
+def _misfit(where: Where, old: Any, got: str) -> CheckpointError:
+    if old is None:
+        return CheckpointError(
+            f"{where}: expected nothing, the file has {got}. Fix: begin an episode with reset(), then load."
+        )
     return CheckpointError(f"{where}: expected {type(old).__name__}, the file has {got}. {FIX}")
 
 
-def _write_data(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
-    if not _is_data(new) or _names_a_file(new):
-        raise CheckpointError(f"{where}: expected data, the file has {new!r:.80}. {FIX}")
-    yield functools.partial(setattr, owner, name, jax.device_put(new) if isinstance(old, jax.Array) else new)
+def _write_data(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
+    if not _is_data(new):
+        raise CheckpointError(f"{where}: expected data, the file has {_shown(new)}. {FIX}")
+    if old is not None and new is not None and _sort(old) != _sort(new):
+        raise _misfit(where, old, _shown(new))
+    yield Set(owner, name, new)
 
 
-def _write_enum(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
-    if not isinstance(old, enum.Enum) or new not in type(old).__members__:
-        raise _misfit(where, old, f"a member {new!r:.80} of an enumeration")
-    yield functools.partial(setattr, owner, name, type(old)[new])
+def _sort(x: Any) -> type:
+    """What the values of one attribute have in common while an episode goes on."""
+    if isinstance(x, str | dict):
+        return str if isinstance(x, str) else dict
+    return list if isinstance(x, list | tuple) or np.ndim(x) else float
 
 
-def _write_bytes(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
+def _write_enum(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
+    if not isinstance(old, enum.Enum):
+        raise _misfit(where, old, f"a member {_shown(new)} of an enumeration")
+    try:
+        yield Set(owner, name, type(old)(new) if isinstance(old, enum.Flag) else type(old)[new])
+    except (KeyError, ValueError, TypeError) as err:
+        raise _misfit(where, old, f"a member {_shown(new)} of another enumeration") from err
+
+
+def _write_bytes(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
     if not isinstance(new, np.ndarray) or new.dtype != np.uint8:
         raise _misfit(where, old, "no bytes")
-    yield functools.partial(setattr, owner, name, new.tobytes())
+    yield from _fit_files(owner, name, old, new.tobytes(), where)
 
 
-def _write_text(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
+def _write_text(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
     try:
         dtype, shape, letters = new["dtype"], new["shape"], new["letters"]
         if not _TEXT.fullmatch(dtype) or letters.dtype != np.uint8:
             raise ValueError(dtype)
         text = (np.frombuffer(letters.tobytes(), dtype) if letters.size else np.zeros(0, dtype)).reshape(shape).copy()
+        text.tolist()  # numbers that are no letters
     except (TypeError, KeyError, AttributeError, ValueError) as err:
         raise _misfit(where, old, "no text") from err
-    yield functools.partial(setattr, owner, name, text)
+    yield from _fit_files(owner, name, old, text, where)
 
 
-def _write_deque(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
-    if not isinstance(old, collections.deque) or type(new) is not list:
-        raise _misfit(where, old, "a deque")
-    yield old.clear
-    yield functools.partial(old.extend, new)
+def _fit_files(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
+    if _files_in(new) - _files_in(old):
+        raise CheckpointError(f"{where}: the file has the name of another file, {_shown(_files_in(new))}. {FIX}")
+    yield Set(owner, name, new)
 
 
-def _write_object(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
+def _write_deque(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
+    items, maxlen = (new.get("items"), new.get("maxlen")) if type(new) is dict else (None, None)
+    if type(items) is not list or not (maxlen is None or (type(maxlen) is int and len(items) <= maxlen < 1 << 62)):
+        raise _misfit(where, old, "no deque")
+    if old is None:
+        yield Set(owner, name, collections.deque(items, maxlen))
+    elif old.maxlen != maxlen:
+        raise _misfit(where, old, f"a deque of at most {maxlen} items instead of {old.maxlen}")
+    else:
+        yield Refill(old, items)
+
+
+def _write_object(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
     if type(new) is not dict or not hasattr(old, "__dict__") or not _is_of(old, "gymnasium"):
         raise _misfit(where, old, "an object")
     for inner, value in sorted(new.items()):
         if inner not in vars(old):
-            raise CheckpointError(f"{where}.{inner}: the file has it, the object does not. {FIX}")
-        yield from _write_data(old, inner, vars(old)[inner], value, f"{where}.{inner}")
+            raise CheckpointError(f"{where}.{short(inner)}: the file has it, the object does not. {FIX}")
+        yield from written(old, inner, vars(old)[inner], ("data", value), where + f".{inner}")
 
 
-def _write_generator(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
-    yield functools.partial(setattr, owner, name, as_generator(new, where))
+def _write_generator(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
+    yield Set(owner, name, as_generator(new, where))
 
 
-def _write_space(owner: Any, name: str, old: Any, new: Any, where: str) -> Iterator[Callable[[], None]]:
+def _write_space(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
     spaces = list(_spaces(old)) if isinstance(old, gymnasium.Space) else []
     states = new.get("generators") if type(new) is dict else None
-    if type(states) is not list or len(states) != len(spaces) or _differ(repr(old), new.get("looks")):
+    if type(states) is not list or not spaces or len(states) != len(spaces) or _differ(repr(old), new.get("looks")):
         looks = new.get("looks") if type(new) is dict else new
-        raise CheckpointError(f"{where}: expected {old}, the file has {looks!s:.200}. {FIX}")
+        raise CheckpointError(f"{where}: expected {short(str(old))}, the file has {short(str(looks))}. {FIX}")
     for space, state in zip(spaces, states, strict=True):
         generator = None if state is None else as_generator(state, where)
-        yield functools.partial(setattr, space, "_np_random", generator)
+        yield Set(space, "_np_random", generator)
 
 
 def _differ(old: str, new: Any) -> bool:
@@ -236,7 +306,7 @@ _WRITERS = {
 }
 
 
-def as_generator(state: Any, where: str) -> np.random.Generator:
+def as_generator(state: Any, where: Where) -> np.random.Generator:
     """A generator that goes on from a state.
 
     Raises

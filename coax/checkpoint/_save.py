@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, NamedTuple
 
@@ -13,9 +13,11 @@ import jax
 from .._errors import CheckpointError, DamagedFileError, StateError
 from .._stateful import HostStateful, Stateful, collect, is_tracing, name_of
 from .._version import __version__
-from ._environment import is_environment, record_of, restorer, stateful_parts
+from ._environment import is_environment, record_of, stateful_parts, steps_to
 from ._file import File, write_file
+from ._steps import Step, all_or_none
 from ._trees import built, described, filled, finished, matched, places_of
+from ._where import Where
 
 __all__ = ("load", "save")
 
@@ -45,7 +47,8 @@ def save(path: str | os.PathLike, /, **objects: Any) -> None:
     Raises
     ------
     CheckpointError
-        If something has no data to save, or an object refers to another one that is not named.
+        If something has no data to save, is too deep or too long for a description, or refers to another object that is
+        not named.
     OSError
         If the file cannot be written, for instance because the disk is full.
     RuntimeError
@@ -67,8 +70,11 @@ def save(path: str | os.PathLike, /, **objects: Any) -> None:
     _check_all_named(objects)
     arrays: list[Any] = []
     entries: dict[str, Any] = {}
-    for name, obj in objects.items():
-        entries[name] = _entry(name, obj, arrays)
+    try:
+        for name, obj in objects.items():
+            entries[name] = _entry(name, obj, arrays)
+    except RecursionError as err:
+        raise CheckpointError(f"{name}: it is too deep, or contains itself. Fix: keep less in it.") from err
     versions = {"coax": __version__, "jax": jax.__version__}
     write_file(path, {"format": _FORMAT, "versions": versions, "objects": entries}, arrays)
 
@@ -83,8 +89,9 @@ def load(path: str | os.PathLike, /, **objects: Any) -> dict[str, Any]:
     path : path
     **objects : Stateful, environment, pytree, or ...
         The same names as in :func:`coax.save`, and objects built in the same way: they take over the state. Of other
-        trees one like the saved one is given, and the saved one is returned; None stands for any tree, whose arrays are
-        NumPy's then. ``name=...`` (three dots) leaves in the file what it has under that name.
+        trees one like the saved one is given, and the saved one is returned; None stands for any tree of lists, tuples
+        and dictionaries, for instance with a list that has grown. ``name=...`` (three dots) leaves in the file what it
+        has under that name.
 
     Returns
     -------
@@ -116,8 +123,9 @@ def load(path: str | os.PathLike, /, **objects: Any) -> dict[str, Any]:
             ]
         except RecursionError as err:
             raise DamagedFileError(f"{file.path}: its trees are too deep. Fix: load another file.") from err
+    _change_environments([step for steps, _ in changes for step in steps])
     found = {name: obj for name, obj in objects.items() if not isinstance(obj, EllipsisType)}
-    for change in changes:
+    for _, change in changes:
         found |= change() or {}
     return found
 
@@ -141,8 +149,8 @@ def _check_all_named(objects: Mapping[str, Any]) -> None:
 def _entry(name: str, obj: Any, arrays: list[Any]) -> dict[str, Any]:
     entry = {"class": type(obj).__qualname__, "kind": _kind_of(obj)}
     if not is_environment(obj):
-        return {**entry, "tree": described(_content(obj), arrays, name)}
-    record = record_of(obj)
+        return {**entry, "tree": described(_content(obj), arrays, Where(name))}
+    record = record_of(obj, name)
     if record["hidden"]:
         warnings.warn(
             f"{name}: {obj} hides what it holds in {', '.join(record['hidden'])}. Its random generators are saved, the "
@@ -150,8 +158,8 @@ def _entry(name: str, obj: Any, arrays: list[Any]) -> dict[str, Any]:
             UserWarning,
             stacklevel=3,
         )
-    parts = {path: described(_content(part), arrays, path) for path, part in stateful_parts(obj, name).items()}
-    return {**entry, "tree": described(record, arrays, name), "parts": parts}
+    parts = {path: described(_content(part), arrays, Where(path)) for path, part in stateful_parts(obj, name).items()}
+    return {**entry, "tree": described(record, arrays, Where(name)), "parts": parts}
 
 
 def _kind_of(obj: Any) -> str:
@@ -171,11 +179,28 @@ def _content(obj: Any) -> Any:
 # --- what is loaded ---------------------------------------------------------------------------------------------------
 
 
+class _Change(NamedTuple):
+    """What was read and checked, and is to be done."""
+
+    steps: Sequence[Step]  # which the classes of an environment may refuse
+    rest: Callable[[], dict[str, Any] | None]  # which nothing refuses any more; returns a tree for the user
+
+
 class _Plan(NamedTuple):
     """What is to be done with one tree of the file."""
 
     tree: Any  # with places for leaves
-    prepare: Callable[[Any], Callable[[], dict[str, Any] | None]]  # checks the tree that was read; returns the change
+    prepare: Callable[[Any], _Change]  # checks the tree that was read
+
+
+def _change_environments(steps: Sequence[Step]) -> None:
+    try:
+        all_or_none(steps)
+    except Exception as err:
+        raise CheckpointError(
+            f"an environment refused what the file has ({type(err).__name__}: {err}). Nothing was changed. "
+            "Fix: look at what its class does when an attribute is set, or leave it in the file (env=...)."
+        ) from err
 
 
 def _entries_of(file: File) -> dict[str, Any]:
@@ -207,13 +232,13 @@ def _plans(entries: dict[str, Any], objects: Mapping[str, Any], file: File) -> l
             )
     plans: list[_Plan] = []
     for name, obj in objects.items():
-        if isinstance(obj, EllipsisType):
-            continue
         if name not in entries:
             raise CheckpointError(
                 f"{file.path}: it does not hold {name!r}, only {sorted(entries)}. "
                 "Fix: leave it out, or load another file."
             )
+        if isinstance(obj, EllipsisType):
+            continue
         entry, kind = entries[name], _kind_of(obj)
         if entry["kind"] != kind and not (obj is None and entry["kind"] == "data"):
             raise CheckpointError(
@@ -231,13 +256,24 @@ _ARTICLES = {"stateful": "a Stateful object", "environment": "an environment", "
 
 
 def _plan(name: str, obj: Any, tree: Any, file: File, where: str) -> _Plan:
+    way = Where(where)
     if isinstance(obj, HostStateful):
         obj._on_host("state")
-        return _Plan(built(tree, where), lambda new: _host_change(obj, new, where))
+        return _Plan(built(tree, way), lambda new: _Change((), _host_change(obj, new, where)))
     if isinstance(obj, Stateful):
-        return _Plan(matched(tree, obj._peek(), file.looks, where), lambda new: lambda: _set_state(obj, new))
-    like = built(tree, where) if obj is None else matched(tree, obj, file.looks, where)
-    return _Plan(like, lambda new: lambda: {name: new})
+        return _Plan(matched(tree, obj._peek(), file.looks, way), lambda new: _Change((), lambda: _set_state(obj, new)))
+    return _Plan(_matched_data(name, obj, tree, file), lambda new: _Change((), lambda: {name: new}))
+
+
+def _matched_data(name: str, obj: Any, tree: Any, file: File) -> Any:
+    if obj is None:
+        return built(tree, Where(name))
+    try:
+        return matched(tree, obj, file.looks, Where(name))
+    except DamagedFileError:
+        raise
+    except CheckpointError as err:
+        raise CheckpointError(f"{err} Or pass {name}=None, to get what was saved, whatever it is like.") from None
 
 
 def _host_change(obj: HostStateful, new: Any, where: str) -> Callable[[], None]:
@@ -259,4 +295,5 @@ def _environment_plans(name: str, env: Any, entry: dict[str, Any], file: File) -
             who = "the file" if path not in saved else "the environment"
             raise CheckpointError(f"{path}: {who} does not have it. Fix: build the environment as it was when saved.")
     plans = [_plan(path, part, saved[path], file, path) for path, part in parts.items()]
-    return [*plans, _Plan(built(entry["tree"], name), lambda record: restorer(env, record, name))]
+    tree = built(entry["tree"], Where(name))
+    return [*plans, _Plan(tree, lambda record: _Change(steps_to(env, record, name), lambda: None))]

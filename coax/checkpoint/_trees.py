@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from .._errors import CheckpointError
 from ..utils import Rows
 from ._dtypes import DTYPES
+from ._where import Where, short
 
 __all__ = ("Place", "built", "described", "filled", "finished", "matched", "places_of")
 
@@ -39,7 +41,7 @@ class Place(NamedTuple):
     number : int
         Of the array.
     form : str
-        What becomes of it: "array", "scalar" (of NumPy) or "key".
+        What becomes of it: "array" or "scalar" (of NumPy), "device" (an array of JAX) or "key".
     impl : str or None
         The kind of a key.
     like : object
@@ -55,7 +57,7 @@ class Place(NamedTuple):
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def described(x: Any, arrays: list[Any], where: str) -> Any:
+def described(x: Any, arrays: list[Any], where: Where) -> Any:
     """What JSON can hold of a tree. Its arrays are appended to `arrays`.
 
     Raises
@@ -69,20 +71,27 @@ def described(x: Any, arrays: list[Any], where: str) -> Any:
         raise CheckpointError(f"{where}: inside a compiled function nothing can be saved. Fix: save outside of it.")
     if type(x) in _SCALARS:
         name, as_text = _SCALARS[type(x)]
-        return {name: as_text(x)}
+        try:
+            return {name: as_text(x)}
+        except ValueError as err:
+            most = sys.get_int_max_str_digits()
+            raise CheckpointError(
+                f"{where}: expected an integer of at most {most} digits, got a longer one. Fix: leave it out."
+            ) from err
     if isinstance(x, jax.Array | np.ndarray | np.generic | Rows):
         return _described_array(x, arrays, where)
     children, kind = _opened(x, where)
-    return {kind: [[key, described(child, arrays, f"{where}{label}")] for key, label, child in children]}
+    return {kind: [[key, described(child, arrays, where + label)] for key, label, child in children]}
 
 
-def _described_array(x: Any, arrays: list[Any], where: str) -> Any:
+def _described_array(x: Any, arrays: list[Any], where: Where) -> Any:
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
         raise CheckpointError(
             f"{where}: expected an array on the devices of this process, got one spread over several processes. "
             "Fix: gather it first (jax.experimental.multihost_utils.process_allgather), and save in one process."
         )
-    form: dict[str, Any] = {"scalar" if isinstance(x, np.generic) else "array": len(arrays)}
+    kind = "scalar" if isinstance(x, np.generic) else "device" if isinstance(x, jax.Array) else "array"
+    form: dict[str, Any] = {kind: len(arrays)}
     if is_key(x):
         form = {"key": len(arrays), "impl": str(jax.random.key_impl(x))}
         x = jax.random.key_data(x)
@@ -96,12 +105,14 @@ def _described_array(x: Any, arrays: list[Any], where: str) -> Any:
     return form
 
 
-def _opened(x: Any, where: str) -> tuple[list[tuple[Any, str, Any]], str]:
+def _opened(x: Any, where: Where) -> tuple[list[tuple[Any, str, Any]], str]:
     """The children of a node, each with a key for JSON and a label for errors; and the kind of node."""
     if type(x) is dict:
         for key in x:
             if type(key) not in (str, int):
-                raise CheckpointError(f"{where}: expected strings or integers as keys, got {key!r}. Fix: use such.")
+                raise CheckpointError(
+                    f"{where}: expected strings or integers as keys, got {short(repr(key))}. Fix: use such."
+                )
         return [(key, f"[{key!r}]", child) for key, child in x.items()], "dict"
     if type(x) in (list, tuple):
         return [(i, f"[{i}]", child) for i, child in enumerate(x)], type(x).__name__
@@ -123,7 +134,7 @@ def is_key(x: Any) -> bool:
 # --- reading: a description whose checksum is right may still be anybody's --------------------------------------------
 
 
-def built(tree: Any, where: str) -> Any:
+def built(tree: Any, where: Where) -> Any:
     """The tree of a description, with places for leaves.
 
     Raises
@@ -135,9 +146,9 @@ def built(tree: Any, where: str) -> Any:
         return None
     kind, value = _kind(tree, where)
     if kind == "dict":
-        return {key: built(child, f"{where}[{key!r}]") for key, child in value}
+        return {key: built(child, where + f"[{key!r}]") for key, child in value}
     if kind in ("list", "tuple"):
-        parts = [built(child, f"{where}[{i}]") for i, (_, child) in enumerate(value)]
+        parts = [built(child, where + f"[{i}]") for i, (_, child) in enumerate(value)]
         return parts if kind == "list" else tuple(parts)
     if kind == "node":
         raise CheckpointError(
@@ -146,7 +157,7 @@ def built(tree: Any, where: str) -> Any:
     return _leaf(tree, where)
 
 
-def matched(tree: Any, like: Any, looks: Callable[[int], tuple[Any, tuple[int, ...]]], where: str) -> Any:
+def matched(tree: Any, like: Any, looks: Callable[[int], tuple[Any, tuple[int, ...]]], where: Where) -> Any:
     """The same, for what must be like a present tree.
 
     Parameters
@@ -156,7 +167,7 @@ def matched(tree: Any, like: Any, looks: Callable[[int], tuple[Any, tuple[int, .
     like : pytree
     looks : callable
         From the number of an array to its dtype and shape.
-    where : str
+    where : Where
         How errors begin.
 
     Raises
@@ -183,7 +194,7 @@ def matched(tree: Any, like: Any, looks: Callable[[int], tuple[Any, tuple[int, .
     return leaf._replace(like=like)
 
 
-def _matched_node(tree: Any, like: Any, looks: Any, where: str) -> Any:
+def _matched_node(tree: Any, like: Any, looks: Any, where: Where) -> Any:
     children, wanted = _opened(like, where)
     kind, value = _kind(tree, where)
     if kind != wanted:
@@ -191,18 +202,18 @@ def _matched_node(tree: Any, like: Any, looks: Any, where: str) -> Any:
     found, known = dict(value), {key for key, _, _ in children}
     for key, label, _ in children:
         if key not in found:
-            raise CheckpointError(f"{where}{label}: the file does not have it. {_FIX_BUILD}")
+            raise CheckpointError(f"{where + label}: the file does not have it. {_FIX_BUILD}")
     for key in found:
         if key not in known:
             label = key if kind == "node" else f"[{key!r}]"
-            raise CheckpointError(f"{where}{label}: the file has it, the object does not. {_FIX_BUILD}")
-    parts = [matched(found[key], child, looks, f"{where}{label}") for key, label, child in children]
+            raise CheckpointError(f"{where + label}: the file has it, the object does not. {_FIX_BUILD}")
+    parts = [matched(found[key], child, looks, where + label) for key, label, child in children]
     if kind == "dict":
         return dict(zip([key for key, _, _ in children], parts, strict=True))
     return jax.tree.unflatten(jax.tree.structure(like, is_leaf=lambda y: y is not like), parts)
 
 
-def _differs(where: str, like: Any, tree: Any) -> CheckpointError:
+def _differs(where: Where, like: Any, tree: Any) -> CheckpointError:
     got = "None" if tree is None else f"a {_kind(tree, where)[0]}"
     return CheckpointError(f"{where}: expected {_describe(like)}, the file has {got}. {_FIX_BUILD}")
 
@@ -218,7 +229,7 @@ def _looks_of(impl: str | None, dtype: Any, shape: tuple[int, ...]) -> str:
     return f"{'' if impl is None else f'{impl} keys of '}{dtype}{list(shape)}"
 
 
-def _kind(tree: Any, where: str) -> tuple[str, Any]:
+def _kind(tree: Any, where: Where) -> tuple[str, Any]:
     """What a description is of, and what it says; the pairs of a node are pairs."""
     if type(tree) is not dict or not 1 <= len(tree) <= 2:
         raise _nonsense(where)
@@ -232,7 +243,7 @@ def _kind(tree: Any, where: str) -> tuple[str, Any]:
     return kind, value
 
 
-def _leaf(tree: Any, where: str) -> Any:
+def _leaf(tree: Any, where: Where) -> Any:
     kind, value = _kind(tree, where)
     if kind in _FROM_TEXT:
         kind_of_text, read = _FROM_TEXT[kind]
@@ -243,14 +254,14 @@ def _leaf(tree: Any, where: str) -> Any:
             pass
         raise _nonsense(where)
     impl = tree.get("impl")
-    if kind not in ("array", "scalar", "key") or type(value) is not int or not 0 <= value < 1 << 31:
+    if kind not in ("array", "device", "scalar", "key") or type(value) is not int or not 0 <= value < 1 << 31:
         raise _nonsense(where)
     if (type(impl) is str) != (kind == "key"):
         raise _nonsense(where)
     return Place(value, kind, impl)
 
 
-def _nonsense(where: str) -> CheckpointError:
+def _nonsense(where: Where) -> CheckpointError:
     return CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.")
 
 
@@ -285,4 +296,15 @@ def finished(place: Place, x: np.ndarray) -> Any:
             raise CheckpointError(f"array {place.number}: no keys of the kind {place.impl!r}. {_FIX_BUILD}") from err
     if isinstance(place.like, jax.Array):
         return jax.device_put(x, place.like.sharding) if place.like.committed else jax.device_put(x)
+    if place.like is None and place.form == "device":
+        return _on_device(place, x)
     return x
+
+
+def _on_device(place: Place, x: np.ndarray) -> jax.Array:
+    if jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
+        raise CheckpointError(
+            f"array {place.number}: expected numbers of at most 32 bits, the file has an array of JAX of {x.dtype}. "
+            'Fix: jax.config.update("jax_enable_x64", True), as when it was saved.'
+        )
+    return jax.device_put(x)

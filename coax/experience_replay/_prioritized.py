@@ -268,6 +268,12 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
             raise TypeError(f"{where} {want}, got {got}. Fix: give the state of a buffer of the same capacity.")
         if held and not (np.isfinite(priorities) & (priorities >= 0)).all():
             raise TypeError(f"{where} finite numbers of at least 0. Fix: give the state of a buffer.")
+        for name in self._settings(1.0):
+            if not 0 <= new[name] < np.inf:
+                raise TypeError(
+                    f"{type(self).__name__}.state['{name}']: expected a number of at least 0, got {new[name]}. "
+                    "Fix: give the state of a buffer."
+                )
         return new
 
     def _take_over(self, new: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from ._transitions import NUMBERS, STORED, Transitions, describe
 __all__ = ("checked",)
 
 _FIX = "Fix: give the state of a buffer of the same kind and capacity, for the same transitions."
+_MAY_BE_EMPTY = ("extra_info",)
 _SAVED = sorted((*STORED, "observations", "frame_axis"))
 
 
@@ -69,6 +70,8 @@ def _wrong_rows(saved: dict[str, Any], count: int) -> str | None:
     for name in STORED:
         if saved[name] is None and name not in ("logP_next", "A_next", "extra_info", "S_next"):
             return f"['transitions']['{name}']: expected {count} rows, got None"
+        if name not in _MAY_BE_EMPTY and saved[name] is not None and not jax.tree.leaves(saved[name]):
+            return f"['transitions']['{name}']: expected {count} rows, got {saved[name]!r:.80}"
         for path, x in jax.tree_util.tree_leaves_with_path(saved[name]):
             where = f"['transitions']['{name}']{jax.tree_util.keystr(path)}"
             if name in NUMBERS and _kind(x) != f"float32[{count}]":

@@ -22,7 +22,7 @@ def read_log(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The log of one run: what :class:`coax.sinks.CSV` or :class:`coax.sinks.JSONLines` wrote.
 
     A last line without its end, which was being written when the run stopped, is left out. Where a run went on from an
-    earlier state, so that `T` goes back, the rows that it had written after that state are left out too.
+    earlier state, so that `T` or `ep` goes back, the rows that it had written after that state are left out too.
 
     Parameters
     ----------
@@ -105,22 +105,22 @@ def _files(label: Any, paths: Any) -> list[pathlib.Path]:
 def _without_repeats(rows: Iterable[dict[str, float]]) -> list[dict[str, float]]:
     kept: list[dict[str, float]] = []
     for row in rows:
-        if kept and (row["T"] < kept[-1]["T"] or _is_repeated(row, kept)):
-            while kept and kept[-1]["T"] >= row["T"]:
+        if kept and (row["T"] < kept[-1]["T"] or _is_of_later(row, kept)):
+            while kept and (row["T"] <= kept[-1]["T"] or _is_of_later(row, kept)):
                 kept.pop()
         kept.append(row)
     return kept
 
 
-def _is_repeated(row: dict[str, float], kept: list[dict[str, float]]) -> bool:
-    """Whether the last row is of the very episode that this one is of.
+def _is_of_later(row: dict[str, float], kept: list[dict[str, float]]) -> bool:
+    """Whether the last row is of a later episode than this one, or of the very same.
 
-    Rows of one `T` may also be of two environments that were done at once. Of a single one, each step and each reset
+    Rows of one `ep` may also be of two environments that were done at once. Of a single one, each step and each reset
     since the row before belongs to this episode.
     """
     last, before = kept[-1], kept[-2]["T"] if len(kept) > 1 else 0
-    same = all(row.get(name) == last.get(name) for name in ("ep", "T", "G", "avg_G", "t"))
-    return same and row.get("t", math.nan) + 1 == row["T"] - before
+    ep, last_ep = row.get("ep", math.nan), last.get("ep", math.nan)
+    return last_ep > ep or (last_ep == ep and row.get("t", math.nan) + 1 == row["T"] - before)
 
 
 def _rows(path: pathlib.Path) -> Iterator[dict[str, float]]:

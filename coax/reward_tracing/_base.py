@@ -341,6 +341,10 @@ def _wrong_kind(fresh: dict[str, Any], new: dict[str, Any]) -> str | None:
 
 def _wrong_shape(new: dict[str, Any]) -> str | None:
     (rows, columns), most = new["traced"].shape, len(new["r"])
+    if not 0 <= new["popped"] <= most:
+        return f"['popped']: expected a number from 0 to {most}, got {new['popped']}"
+    if new["end"] not in (RUNNING, TERMINATED, TRUNCATED):
+        return f"['end']: expected {RUNNING}, {TERMINATED} or {TRUNCATED}, got {new['end']}"
     if columns == len(Traced._fields) and rows <= most:
         return None
     return f"['traced']: expected at most {most} rows of {', '.join(Traced._fields)}, got {[rows, columns]}"

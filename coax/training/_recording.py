@@ -22,6 +22,8 @@ from ._episode import episode, host_env
 
 __all__ = ("generate_gif", "record_episode")
 
+_LONGEST_MS = 600_000  # what a GIF file can hold, in round numbers
+
 
 def record_episode(
     env: Any,
@@ -52,8 +54,8 @@ def record_episode(
         (width, height) in pixels. By default as rendered; an MP4 file has even numbers of pixels, and is stretched by
         one where they are odd.
     duration : float, optional
-        How long each frame is shown, in milliseconds. GIF files know steps of 10 ms, and many programs show nothing
-        faster than 20 ms.
+        How long each frame is shown, in milliseconds, from 1 to 600,000. GIF files know steps of 10 ms, and many
+        programs show nothing faster than 20 ms.
     max_episode_steps : int, optional
         After how many steps to stop in any case. By default what ``env.spec`` says, if it says so.
     format : 'gif' or 'mp4', optional
@@ -132,8 +134,10 @@ def _record(
             f"{caller}: expected a file of the format 'gif' or 'mp4', got {kind!r} for {os.fspath(filepath)!r}. "
             "Fix: let its name end in .gif or .mp4, or pass format='gif'."
         )
-    if not isinstance(duration, numbers.Real) or not duration > 0:
-        raise ValueError(f"duration: expected a positive number of milliseconds, got {duration!r}. Fix: pass 50.")
+    if not isinstance(duration, numbers.Real) or not 1 <= duration <= _LONGEST_MS:
+        raise ValueError(
+            f"duration: expected milliseconds from 1 to {_LONGEST_MS}, got {duration!r}. Fix: pass for instance 50."
+        )
     _check_size(resize_to)
     mode = host_env(caller, env).render_mode
     if mode not in (None, "rgb_array"):

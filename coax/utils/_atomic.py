@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -37,9 +38,12 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If it cannot be written, for instance because the disk is full.
+        If it cannot be written, for instance because the disk is full, or because a folder, a device or the like is
+        there.
     """
     target = pathlib.Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EEXIST, f"expected a file or nothing, got something else that is there ({target})")
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear(target.parent)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")

@@ -144,9 +144,16 @@ class OrnsteinUhlenbeckNoise(HostStateful):
                 f"OrnsteinUhlenbeckNoise.state['noise']: expected shape {was.shape}, got {np.shape(noise)}. "
                 "Fix: call reset() first, if the actions have another shape now."
             )
+        numbers = {name: np.array(value, float) for name, value in new["numbers"].items()}
+        for name, value in [*numbers.items(), ("noise", 0.0 if noise is None else np.array(noise, float))]:
+            if np.isnan(value).any():
+                raise TypeError(
+                    f"OrnsteinUhlenbeckNoise.state: expected numbers as {name}, got NaN. "
+                    "Fix: pass a state that was read from such an object."
+                )
         return {
             "noise": None if noise is None else np.array(noise, float),
-            "numbers": {name: np.array(value, float) for name, value in new["numbers"].items()},
+            "numbers": numbers,
             "rng": generator_from_array(np.asarray(new["rng"])),
         }
 

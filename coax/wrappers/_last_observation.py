@@ -59,6 +59,7 @@ class LastObservation(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one step."""
         refuse_on_host(self)
+        only_item(self, self._last)
         s_next, r, terminated, truncated, info = self.env.step(action)
         self._last = (s_next,)
         return s_next, r, terminated, truncated, info
@@ -109,6 +110,7 @@ class VectorLastObservation(gymnasium.vector.VectorWrapper):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take one step in each."""
         refuse_on_host(self)
+        only_item(self, self._last)
         S, R, terminated, truncated, info = self.env.step(actions)
         self._last = (S,)
         same = self.autoreset_mode is gymnasium.vector.AutoresetMode.SAME_STEP

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 
 from ..sinks import Sink
+from ._last_observation import only_item
 from ._monitor import Monitor
 from ._vector_monitor import VectorTrainMonitor
 
@@ -124,6 +125,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         over `T` ends, and in nothing else: `t`, `G` and `avg_G` stay those of the finished episode until :meth:`reset`.
         """
         self._on_host("step")
+        only_item(self, self._last)
         s_next, r, terminated, truncated, info = self.env.step(action)
         reward = float(r)
         info = {**(info or {}), "monitor": {"T": self.T, "ep": self.ep}}

@@ -19,7 +19,7 @@ def leaves(path):
         if kind in ("dict", "list", "tuple", "node"):
             for key, child in value:
                 yield from walk(child, f"{where}/{key}")
-        elif kind in ("array", "scalar", "key"):
+        elif kind in ("array", "device", "scalar", "key"):
             looks, (begin, end) = description["arrays"][value], header[str(value)]["data_offsets"]
             yield where, (looks["dtype"], looks["shape"], data[start + begin : start + end])
         else:

@@ -49,6 +49,46 @@ def test_a_damaged_file_is_skipped(tmp_path):
     assert again.steps == [1, 2]
 
 
+def test_what_is_no_file_is_no_checkpoint(tmp_path):
+    checkpointer, counter = Checkpointer(tmp_path), Counter()
+    checkpointer.save(1, counter=counter)
+    (tmp_path / "step-000000000002.safetensors").mkdir()
+    (tmp_path / "step-000000000003.safetensors").symlink_to(tmp_path / "nowhere")
+    assert checkpointer.steps == [1]
+    assert Checkpointer(tmp_path).restore_latest(counter=counter) == {"counter": counter}
+
+
+def test_a_damaged_file_that_cannot_be_renamed(tmp_path, monkeypatch):
+    checkpointer, counter = Checkpointer(tmp_path), Counter()
+    checkpointer.save(1, counter=counter)
+    (tmp_path / "step-000000000002.safetensors").write_bytes(b"x")
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.replace", refuse)  # as in a folder that is for reading only
+    with pytest.warns(UserWarning, match=r"It was skipped, and stays where it is \(.*Permission denied"):
+        assert Checkpointer(tmp_path).restore_latest(counter=counter) == {"counter": counter}
+
+
+def test_a_file_that_another_process_deletes(tmp_path, monkeypatch):
+    checkpointer, counter = Checkpointer(tmp_path), Counter()
+    for t in (1, 2):
+        checkpointer.save(t, counter=counter)
+    load = coax.load
+
+    def too_late(path, **objects):
+        if "2" in path.name:
+            path.unlink()
+        return load(path, **objects)
+
+    monkeypatch.setattr("coax.checkpoint._checkpointer.load", too_late)
+    again = Checkpointer(tmp_path)
+    with pytest.warns(UserWarning, match=r"No such file.*2\.safetensors.*It was skipped"):
+        assert again.restore_latest(counter=counter) == {"counter": counter}
+    assert again.step == 1
+
+
 def test_none_that_is_good(tmp_path):
     (tmp_path / "step-000000000001.safetensors").write_bytes(b"x")
     counter = Counter()

@@ -383,15 +383,10 @@ def test_an_environment_takes_data_only(good, tmp_path):
     record = dict(map(tuple, description["objects"]["env"]["tree"]["dict"]))
     attributes = record["attributes"]["dict"]
     objs = objects(2)
-    for name in ("step", "reset", "observation", "__class__", "np_random", "unwrapped"):
+    for name in ("step", "reset", "observation", "__class__", "__dict__", "np_random", "unwrapped", "_smoothing"):
         attributes.append([name, {"dict": [["data", {"int": "1"}]]}])
         err = tried(tmp_path / "file", forged(header, description, body), objs)
         assert f"env.{name}: the file has it, and it is nothing that can be set" in str(err)
-        attributes.pop()
-    for wrong in ({"str": "../elsewhere"}, {"str": "C:x"}, {"list": [[0, {"dict": [["a", {"str": "a\\b"}]]}]]}):
-        attributes.append(["folder", {"dict": [["data", wrong]]}])
-        err = tried(tmp_path / "file", forged(header, description, body), objs)
-        assert "env.folder: expected data, the file has" in str(err)  # it could say where something is written
         attributes.pop()
     lake = gymnasium.make("FrozenLake-v1").unwrapped
     lake.reset(seed=1)
@@ -403,6 +398,96 @@ def test_an_environment_takes_data_only(good, tmp_path):
         other = json.loads(text.replace('{"str": "PCG64"}', json.dumps(wrong)))
         err = tried(tmp_path / "file", forged(header, other, body), {"env": lake})
         assert "env._np_random: expected the state of a random generator" in str(err)
+
+
+def lake_with(tmp_path, name, content):
+    """A file in which the environment has one attribute more, or another one; and the environment."""
+    lake = gymnasium.make("FrozenLake-v1").unwrapped
+    lake.reset(seed=1)
+    coax.save(tmp_path / "file", env=lake)
+    header, description, body = taken_apart((tmp_path / "file").read_bytes())
+    record = dict(map(tuple, description["objects"]["env"]["tree"]["dict"]))
+    attributes = record["attributes"]["dict"]
+    attributes[:] = [pair for pair in attributes if pair[0] != name] + [[name, {"dict": [content]}]]
+    (tmp_path / "file").write_bytes(forged(header, description, body))
+    return lake
+
+
+def as_description(x):
+    if isinstance(x, dict):
+        return {"dict": [[key, as_description(value)] for key, value in x.items()]}
+    if isinstance(x, list):
+        return {"list": [[i, as_description(value)] for i, value in enumerate(x)]}
+    return None if x is None else {type(x).__name__: str(x)}
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "x", "text"),
+    [
+        ("folder", "data", "../elsewhere", "the file has the name of another file, {'../elsewhere'}"),
+        ("folder", "data", "/etc/passwd", "the file has the name of another file"),
+        ("folder", "data", "~/.bashrc", "the file has the name of another file"),
+        ("folder", "data", "C:\\x", "the file has the name of another file"),
+        ("folder", "data", "https://x.org", "the file has the name of another file"),
+        ("folder", "data", "coax/__init__.py", "the file has the name of another file"),  # it is there
+        ("folder", "data", [{"a": "a/../../b"}], "the file has the name of another file"),
+        ("folder", "deque", {"items": ["/a"], "maxlen": None}, "the file has the name of another file"),
+        ("render_mode", "data", "human", "it is a setting of the environment"),
+        ("spec", "data", None, "it is a setting of the environment"),
+        ("metadata", "data", {"render_fps": "1"}, "nothing that can be set|it is a setting of the environment"),
+        ("s", "data", "0", "expected int64, the file has '0'"),
+        ("s", "data", [0], r"expected int64, the file has \[0\]"),
+        ("P", "data", [0], r"expected dict, the file has \[0\]"),
+        ("desc", "data", [0], "expected ndarray, the file has a data"),
+        ("_np_random", "data", "0", "expected Generator, the file has a data"),
+        ("action_space", "data", "0", "expected Discrete, the file has a data"),
+        ("action_space", "space", None, "expected Discrete.4., the file has None"),
+        ("s", "enum", "A", "expected int64, the file has a enum"),
+        ("new", "enum", "A", r"expected nothing.*Fix: begin an episode with reset\(\), then load"),
+        ("new", "deque", {"items": ["a"], "maxlen": "x"}, "no deque"),
+        ("new", "same", "env.elsewhere", "does not say what it is"),
+        ("new", "same", "env.P", None),
+        ("desc", "same", "env.P", "expected ndarray, the file has a data"),
+    ],
+)
+def test_what_an_environment_does_not_take(name, tag, x, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(pathlib.Path(__file__).parents[2])
+    content = as_description(x)
+    if tag == "data" and x == [0]:
+        content = {"list": [[0, {"int": "0"}]]}
+    lake = lake_with(tmp_path, name, [tag, content])
+    before = {key: repr(value) for key, value in vars(lake).items()}
+    if text is None:
+        coax.load(tmp_path / "file", env=lake)
+        assert lake.new is lake.P
+        return
+    with pytest.raises(CheckpointError, match=text):
+        coax.load(tmp_path / "file", env=lake)
+    assert {key: repr(value) for key, value in vars(lake).items()} == before
+
+
+def test_long_names_in_deep_trees(tmp_path):
+    """Each level would repeat the way to it, if the way was written out."""
+    tree = {"int": "1"}
+    for i in range(150):
+        tree = {"dict": [[str(i) * 20_000, tree]]}
+    header, description, body = taken_apart(saved(tmp_path, x=1))
+    description["objects"]["x"]["tree"] = tree
+    (tmp_path / "file").write_bytes(forged(header, description, body))
+    tracemalloc.start()
+    found = coax.load(tmp_path / "file", x=None)["x"]
+    peak = tracemalloc.get_traced_memory()[1]
+    with pytest.raises(CheckpointError) as caught:
+        coax.load(tmp_path / "file", x=1)
+    tracemalloc.stop()
+    assert len(found) == 1
+    assert peak < 12 * (tmp_path / "file").stat().st_size
+    assert len(str(caught.value)) < 1_000
+
+
+def saved(tmp_path, **objects):
+    coax.save(tmp_path / "saved", **objects)
+    return (tmp_path / "saved").read_bytes()
 
 
 def test_states_that_no_generator_can_have():

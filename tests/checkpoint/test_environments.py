@@ -1,16 +1,22 @@
 """Environments of gymnasium go on from a file within the episode; those that hide it, with the next one."""
 
 import collections
+import copy
 import enum
+import functools
+import os
 import warnings
 
 import gymnasium
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces, wrappers
 
 import coax
 from coax.checkpoint import CheckpointError
+from tests.counter import Counter
 
 SINGLE = [
     "CartPole-v1",
@@ -253,6 +259,161 @@ def test_what_one_may_hold(tmp_path):
     assert other.moves.maxlen == 4
 
 
+class Chess(gymnasium.Env):
+    """What is first there after a reset, what names no file although it looks like it, and what shares."""
+
+    __slots__ = ("turn",)
+    observation_space, action_space = spaces.Box(-100, 100, (4,), np.float64), spaces.Discrete(5)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.position, self.moves = "rnbqkbnr/pppp/8 w: KQkq -", collections.deque(["e2/e4"], maxlen=3)
+        self.said, self.turn = ["white: to move"], 0
+        self.all_said = self.said
+        self.dice = self.np_random
+        self.field = jnp.zeros(3)
+        return self.look(), {}
+
+    def step(self, action):
+        self.position = self.position[1:] + self.position[0]
+        self.moves.append(f"{action}/{self.dice.integers(9)}")
+        self.said.append(f"{self.np_random.integers(9)}: said")
+        self.turn += 1
+        self.field = self.field.at[action % 3].add(1)  # NumPy knows nothing of this
+        return self.look(), 0.0, False, self.turn > 25, {}
+
+    def look(self):
+        numbers = [len(self.all_said), sum(map(ord, self.moves[-1] + self.all_said[-1])), self.turn, self.field[0]]
+        return np.array([ord(self.position[0]), *numbers], float)
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_what_looks_like_something_else(is_begun, tmp_path):
+    env, other = Chess(), Chess()
+    env.reset(seed=1)
+    env.action_space.seed(2)
+    steps(env, 37)
+    coax.save(tmp_path / "file", env=env)
+    if is_begun:
+        other.reset(seed=5)
+    coax.load(tmp_path / "file", env=other)
+    assert (other.position, other.said, other.moves) == (env.position, env.said, env.moves)
+    assert other.all_said is other.said
+    assert other.dice is other.np_random
+    assert (other.moves.maxlen, other.turn) == (3, env.turn)
+    other.action_space = copy.deepcopy(env.action_space)  # that of the class is one for both
+    assert_same(steps(env, 50), steps(other, 50))
+
+
+class Aware(gymnasium.Wrapper):
+    """Draws from the generator of what it wraps."""
+
+    def reset(self, **kwargs):
+        found = super().reset(**kwargs)
+        self.dice = self.unwrapped.np_random
+        return found
+
+    def step(self, action):
+        s, *others = super().step(action)
+        return s + self.dice.random(), *others
+
+
+def test_a_generator_that_layers_share(tmp_path):
+    check(lambda: Aware(gymnasium.make("Pendulum-v1", max_episode_steps=30)), tmp_path / "file")
+
+
+class Color(enum.Flag):
+    RED, GREEN, BLUE = 1, 2, 4
+
+
+def test_members_of_enumerations(tmp_path):
+    env, other, third = Game(), Game(), Game()
+    for each in (env, other, third):
+        each.reset(seed=1)
+        each.color = Color.RED
+    env.color, env.phase = Color.RED | Color.BLUE, Phase.PLAY
+    coax.save(tmp_path / "file", env=env)
+    coax.load(tmp_path / "file", env=other)
+    assert (other.color, other.phase) == (Color.RED | Color.BLUE, Phase.PLAY)
+    del third.color
+    with pytest.raises(
+        CheckpointError, match=r"env.color: expected nothing.*Fix: begin an episode with reset\(\), then"
+    ):
+        coax.load(tmp_path / "file", env=third)
+    assert third.phase is Phase.BID
+
+
+class Choosy(Game):
+    """Takes no high level."""
+
+    level = property(lambda self: self.__dict__["level"])
+
+    @level.setter
+    def level(self, value):
+        if value > 3:
+            raise ValueError("too high")
+        self.__dict__["level"] = value
+
+
+def test_one_that_refuses_is_as_before(tmp_path):
+    env, other = Choosy(), Choosy()
+    counter, saved_counter = Counter(), Counter()
+    for each in (env, other):
+        each.reset(seed=1)
+        each.level = 1
+    saved_counter.step()
+    steps(env, 7)
+    env.__dict__["level"] = 4
+    coax.save(tmp_path / "file", counter=saved_counter, env=env)
+    before = copy.deepcopy(vars(other))
+    with pytest.raises(
+        CheckpointError, match=r"refused what the file has \(ValueError: too high\). Nothing was changed"
+    ):
+        coax.load(tmp_path / "file", counter=counter, env=other)
+    assert counter.n == 0
+    assert_same(
+        plain({k: v for k, v in before.items() if k in ("memory", "mood", "visited", "scores")}),
+        plain({k: v for k, v in vars(other).items() if k in ("memory", "mood", "visited", "scores")}),
+    )
+    assert other.moves == before["moves"]
+    assert other.np_random.bit_generator.state == before["_np_random"].bit_generator.state
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("masked", np.ma.masked_array([1.0, 2.0], [True, False])),
+        ("draw", np.random.default_rng(1).random),
+        ("partial", functools.partial(max, [1])),
+        ("append", [].append),
+        ("look", "the name of a method"),
+        ("records", np.rec.array([(1, 2.0)])),
+    ],
+)
+def test_what_would_be_lost_is_said(name, value, tmp_path):
+    env = Game()
+    env.reset(seed=1)
+    setattr(env, name, value)
+    with pytest.warns(UserWarning, match=rf"hides what it holds in {name} \({type(value).__name__}\)"):
+        coax.save(tmp_path / "file", env=env)
+
+
+def test_functions_are_not_lost(tmp_path):
+    env = Game()
+    env.reset(seed=1)
+    env.functions = [np.sin, jax.jit(jnp.sin), functools.partial(max, 3), env.look, spaces.Discrete(3).sample, len]
+    env.folder = os.fspath(tmp_path)  # where to write is for the user to say
+    env.options = {"folder": os.fspath(tmp_path), "n": 3}
+    coax.save(tmp_path / "file", env=env)
+    other = Game()
+    other.folder, other.options = os.fspath(tmp_path / "b"), {"folder": os.fspath(tmp_path), "n": 0}
+    coax.load(tmp_path / "file", env=other)
+    assert (other.folder, other.options) == (os.fspath(tmp_path / "b"), env.options)
+    other.options["folder"] = "elsewhere"
+    with pytest.raises(CheckpointError, match=r"env.options: the file has the name of another file.*Fix: "):
+        coax.load(tmp_path / "file", env=other)
+
+
 def test_how_it_is_watched_may_change(tmp_path):
     env = gymnasium.make("CartPole-v1")
     env.reset(seed=1)
@@ -351,6 +512,12 @@ def check_refuses(make, path):
 
 def sealed(wrap=lambda env: env):
     return wrap(wrappers.OrderEnforcing(Sealed()))
+
+
+@pytest.mark.parametrize("wrap", [coax.wrappers.LastObservation, coax.wrappers.TrainMonitor])
+def test_hidden_without_a_wrapper_that_keeps_the_order(wrap, tmp_path):
+    check_refuses(lambda: wrap(Sealed()), tmp_path / "file")
+    check_refuses(lambda: wrap(gymnasium.vector.SyncVectorEnv([Sealed] * 2)), tmp_path / "file")
 
 
 @pytest.mark.parametrize("wrap", [lambda env: env, coax.wrappers.LastObservation, wrappers.NormalizeReward])

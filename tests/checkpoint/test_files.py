@@ -118,7 +118,17 @@ def test_leaves_of_jax_stay_so(tmp_path):
     assert {name: x.dtype for name, x in found.items()} == {name: x.dtype for name, x in q.items()}
     assert jax.random.bits(found["key"][1]) == jax.random.bits(q["key"][1])
     assert jax.random.bits(found["rbg"]) == jax.random.bits(q["rbg"])
-    assert isinstance(coax.load(tmp_path / "file", q=None)["q"]["x"], np.ndarray)
+    assert isinstance(coax.load(tmp_path / "file", q=None)["q"]["x"], jax.Array)
+
+
+def test_wide_numbers_of_jax_need_wide_numbers(tmp_path):
+    with jax.enable_x64(True):
+        saved(tmp_path / "file", x=jnp.arange(3.0, dtype=jnp.float64))
+        assert coax.load(tmp_path / "file", x=None)["x"].dtype == np.float64
+    with pytest.raises(
+        CheckpointError, match=r"at most 32 bits, the file has an array of JAX of float64.*Fix: jax.con"
+    ):
+        coax.load(tmp_path / "file", x=None)
 
 
 def test_on_the_devices_where_it_was(tmp_path):
@@ -181,6 +191,17 @@ def test_an_error_leaves_the_older_file(tmp_path):
         coax.save(path, x=[np.zeros(10**6), Rows((9, 9), np.float32, fail)])
     assert coax.load(path, x=0)["x"] == 1
     assert [each.name for each in path.parent.iterdir()] == ["file"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(OSError, match="expected a file or nothing, got something else that is there"):
+            saved(tmp_path / name, x=1)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "link", "pipe"]
 
 
 def test_a_link_stays_a_link(tmp_path):

@@ -74,7 +74,8 @@ def test_objects_that_are_missing(path):
     text = "it also holds 'counter', a Counter. Fix: pass it, as counter=<an object built as it was>, or leave it"
     assert_refused(path, text, counter=None)
     assert_refused(path, "it does not hold 'pi', only ['counter', 'loop', 'q']", pi=Counter())
-    assert coax.load(path, q=q_of(8), counter=..., loop=..., pi=...).keys() == {"q"}
+    assert_refused(path, "it does not hold 'pi', only ['counter', 'loop', 'q']", pi=...)
+    assert coax.load(path, q=q_of(8), counter=..., loop=...).keys() == {"q"}
 
 
 def test_trees_that_are_not_alike(path):
@@ -82,6 +83,7 @@ def test_trees_that_are_not_alike(path):
     assert_refused(path, "loop['s']: expected float32[2], the", loop={**LOOP, "s": np.ones(2, np.float32)})
     assert_refused(path, "loop['t']: expected a float, the file has a int", loop={**LOOP, "t": 0.0})
     assert_refused(path, "loop['t']: expected a list, the file has a int", loop={**LOOP, "t": [0]})
+    assert_refused(path, "Or pass loop=None, to get what was saved", loop={**LOOP, "t": [0]})
     assert_refused(path, "loop['x']: the file does not have it", loop={**LOOP, "x": 0})
     assert_refused(path, "loop['t']: expected None, the file has a int", loop={**LOOP, "t": None})
     assert_refused(path, "loop['name']: the file has it, the object does not", loop={"t": 0, "s": LOOP["s"]})
@@ -118,8 +120,20 @@ def test_what_cannot_be_saved(tmp_path):
         assert text in str(caught.value)
         assert "Fix: " in str(caught.value)
         assert not path.exists()
-    with pytest.raises(ValueError, match=r"expected a description of at most 16777216 bytes.*Fix: keep many numbers"):
+    with pytest.raises(CheckpointError, match=r"description of at most 16777216 bytes.*Fix: keep many numbers"):
         coax.save(path, x=[0.1] * 400_000)
+    endless: list = []
+    endless.append(endless)
+    deep: list = []
+    for _ in range(201):
+        deep = [deep]
+    for x in (endless, deep):
+        with pytest.raises(
+            CheckpointError, match=r"^x(\[0\])+.*: expected at most 200 levels, got more, or a tree that con"
+        ):
+            coax.save(path, x=x)
+    with pytest.raises(CheckpointError, match=r"^x: expected an integer of at most 4300 digits.*Fix: "):
+        coax.save(path, x=10**5000)
     assert not path.exists()
 
 

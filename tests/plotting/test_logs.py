@@ -71,6 +71,19 @@ def test_rows_from_before_a_resume(tmp_path):
     assert log["G"].tolist() == [9]
 
 
+def test_a_resume_after_which_no_step_goes_back(tmp_path):
+    # saved at the end of the second episode, T = 30; what was written until the kill, at 33 and 36, is of episodes that
+    # are played anew, and take longer: ep goes back, T does not
+    old = [row_of(1, 20, 1.0, 19), row_of(2, 30, 2.0, 9), row_of(3, 33, 3.0, 2), row_of(4, 36, 4.0, 2)]
+    new = [row_of(3, 50, -3.0, 19), row_of(4, 60, -4.0, 9)]
+    log = read_log(write(tmp_path, csv_of(old + new)))
+    assert log["T"].tolist() == [20, 30, 50, 60]
+    assert log["G"].tolist() == [1.0, 2.0, -3.0, -4.0]
+    # only one row was written: ep does not go back either
+    log = read_log(write(tmp_path, csv_of(old[:3] + new)))
+    assert log["T"].tolist() == [20, 30, 50, 60]
+
+
 def test_a_resume_whose_first_row_is_the_last_again(tmp_path):
     # stopped right after the row at T = 30 and resumed from T = 25: that episode is written again, dt_ms differs
     rows = [row_of(1, 20, 1.0, 19), row_of(2, 30, 2.0, 9), row_of(2, 30, 2.0, 9, dt_ms=0.4), row_of(3, 40, 3.0, 9)]

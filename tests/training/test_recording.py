@@ -175,8 +175,9 @@ class Tall(Film):
         (Film(), {"resize_to": (3,)}, TypeError, r"expected a tuple \(width, height\), got \(3,\)"),
         (Film(), {"resize_to": (3, 4.0)}, TypeError, r"expected two integers, got \(3, 4.0\)"),
         (Film(), {"resize_to": (3, 0)}, ValueError, r"expected positive numbers, got \(3, 0\)"),
-        (Film(), {"duration": 0}, ValueError, "duration: expected a positive number of milliseconds, got 0"),
-        (Film(), {"duration": "50"}, ValueError, "duration: expected a positive number of milliseconds, got '50'"),
+        (Film(), {"duration": 0}, ValueError, "duration: expected milliseconds from 1 to 600000, got 0"),
+        (Film(), {"duration": float("inf")}, ValueError, "duration: expected milliseconds from 1 to 600000, got inf"),
+        (Film(), {"duration": "50"}, ValueError, "duration: expected milliseconds from 1 to 600000, got '50'"),
         (Film(), {"max_episode_steps": 0}, ValueError, "max_episode_steps: expected at least 1, got 0"),
     ],
 )

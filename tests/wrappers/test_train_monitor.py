@@ -113,6 +113,7 @@ def test_a_step_after_the_end_belongs_to_no_episode(lines):
     assert counters(env) == (6, 1, 3, 6.0, 6.0)  # two steps, nothing else
     assert len(lines()) == 1
     again = TrainMonitor(Fixed())
+    again.reset()
     again.env.t = 5
     again.state = env.state
     again.step(1)
