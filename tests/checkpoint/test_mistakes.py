@@ -179,3 +179,37 @@ def test_host_objects_that_do_not_fit(tmp_path):
     other.add(np.zeros(4, np.float32), 1, 0.5, False)
     with pytest.raises(CheckpointError, match=r"tracer: NStep\.state\['s'\].*Fix:"):
         coax.load(path, tracer=other, buffer=..., norm=...)
+
+
+def but_for(tree, name, *rest):
+    """Nested dictionaries in which one leaf is another: the last argument, in the place that those before it name."""
+    return {**tree, name: rest[0] if len(rest) == 1 else but_for(tree[name], *rest)}
+
+
+def test_states_that_a_host_object_cannot_have():
+    tracer = coax.reward_tracing.MonteCarlo(gamma=0.9)
+    tracer.add(np.zeros(3, np.float32), 1, 0.5, True)
+    buffer = coax.experience_replay.PrioritizedReplayBuffer(8)
+    buffer.add(coax.utils.get_transition_batch(ENV, batch_size=2), np.ones(2))
+    noise = coax.utils.OrnsteinUhlenbeckNoise()
+    noise(np.zeros(2))
+    for obj, path, text in [
+        (
+            tracer,
+            ("popped", np.array(2**31 - 1, np.int32)),
+            r"\['popped'\]: expected a number from 0 to 1, got 2147483647",
+        ),
+        (tracer, ("popped", np.array(-1, np.int32)), r"\['popped'\]: expected a number from 0 to 1, got -1"),
+        (tracer, ("end", np.array(3, np.int32)), r"\['end'\]: expected 0, 1 or 2, got 3"),
+        (buffer, ("transitions", "A", {}), r"\['transitions'\]\['A'\]: expected 2 rows, got {}"),
+        (buffer, ("transitions", "Rn", {}), r"\['transitions'\]\['Rn'\]: expected 2 rows, got {}"),
+        (buffer, ("alpha", np.array(np.nan)), r"\['alpha'\]: expected a number of at least 0, got nan"),
+        (buffer, ("highest", np.array(np.inf)), r"\['highest'\]: expected a number of at least 0, got inf"),
+        (buffer, ("priorities", np.array([1.0, np.nan])), r"\['priorities'\]: expected finite numbers"),
+        (noise, ("noise", np.array([0.0, np.nan])), "expected numbers as noise, got NaN"),
+        (noise, ("numbers", "theta", np.array(np.nan)), "expected numbers as theta, got NaN"),
+    ]:
+        before = obj.state
+        with pytest.raises(TypeError, match=text):
+            obj.state = but_for(before, *path)
+        jax.tree.map(np.testing.assert_array_equal, obj.state, before)
