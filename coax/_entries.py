@@ -53,6 +53,7 @@ class Rng(NamedTuple):
         return jax.random.fold_in(self.key, self.count)
 
     def advanced(self) -> Rng:
+        """The stream after :attr:`next_key` was used."""
         if isinstance(self.count, np.ndarray):
             return Rng(self.key, np.array((self.count.item() + 1) & 0xFFFFFFFF, np.uint32))
         return Rng(self.key, self.count + np.uint32(1))

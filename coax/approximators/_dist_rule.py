@@ -229,7 +229,19 @@ def choose_action(
     sampled: bool,
     smooth: Callable[[Any, jax.Array], Any] | None = None,
 ) -> Any:
-    """Actions [B, ...] of distribution parameters: see :meth:`BoundDist.action_for`."""
+    """Actions [B, ...] of distribution parameters, drawn or the mode, as the rule of a q-function takes them.
+
+    Parameters
+    ----------
+    dist : distribution
+    dist_params : pytree of arrays [B, ...]
+    q : rule
+    key : PRNG key
+    sampled : bool
+        Whether to draw them, or to take the mode.
+    smooth : callable, optional
+        ``smooth(A, key) -> A``: noise on top.
+    """
     draw, to_element, noise = jax.random.split(key, 3)
     X = dist.sample(dist_params, draw) if sampled else dist.mode(dist_params)
     return q_input(q, dist, X, to_element, noise, smooth)

@@ -151,7 +151,7 @@ class ConnectFourEnv(gymnasium.Env):
         Parameters
         ----------
         state_id : str
-            What :attr:`state_id` was there: the player to move (1 or 2), whether the game is over, the last column (7:
+            What ``state_id`` was there: the player to move (1 or 2), whether the game is over, the last column (7:
             none yet), and the board as a number of base 3, row by row from the top, in 17 hexadecimal digits.
 
         Raises

@@ -129,7 +129,7 @@ class DeviceReplayBuffer(BaseDeviceReplayBuffer):
         Raises
         ------
         TypeError
-            If it is not a :class:`TransitionBatch`, or lacks fields of the example, or has other dtypes.
+            If it is no :class:`coax.reward_tracing.TransitionBatch`, lacks fields of the example, or has other dtypes.
         ValueError
             If the shape of a field is another one, or there are too many transitions. All errors name the field, and
             then nothing is stored.

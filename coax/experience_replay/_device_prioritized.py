@@ -213,7 +213,7 @@ class DevicePrioritizedReplayBuffer(BaseDeviceReplayBuffer):
         Raises
         ------
         TypeError
-            If it is not a :class:`TransitionBatch`, or lacks fields of the example, or has other dtypes.
+            If it is no :class:`coax.reward_tracing.TransitionBatch`, lacks fields of the example, or has other dtypes.
         ValueError
             If the shape of a field is another one, or there are too many transitions, or not as many advantages as
             transitions, or the sum of the priorities would not be finite, if they are in host memory. After these

@@ -146,7 +146,7 @@ class PrioritizedReplayBuffer(BaseReplayBuffer):
         Raises
         ------
         TypeError
-            If it is not a :class:`TransitionBatch`, or has other fields or dtypes than those stored.
+            If it is no :class:`coax.reward_tracing.TransitionBatch`, or has other fields or dtypes than those stored.
         ValueError
             If the shape of a field is another one, or there are not as many advantages as transitions, or the sum of
             the priorities would not be finite. After these errors all is as before.

@@ -65,7 +65,7 @@ class SimpleReplayBuffer(BaseReplayBuffer):
         Raises
         ------
         TypeError
-            If it is not a :class:`TransitionBatch`, or has other fields or dtypes than those stored.
+            If it is no :class:`coax.reward_tracing.TransitionBatch`, or has other fields or dtypes than those stored.
         ValueError
             If the shape of a field is another one. All errors name the field, and then nothing is stored.
         """

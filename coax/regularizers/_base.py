@@ -163,6 +163,7 @@ class Regularizer(Stateful):
 
     @property
     def uses_rng(self) -> bool:
+        """Whether the function draws random numbers."""
         return bool(getattr(self._f.rule, "uses_rng", True))
 
     @property

@@ -47,7 +47,7 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
     log_all_metrics : bool, optional
         Whether the log line shows all metrics, as for :class:`TrainMonitor`.
     smoothing : float, optional
-        About how many of the last episodes :attr:`avg_G` looks back on, at least 1.
+        About how many of the last episodes ``avg_G`` looks back on, at least 1.
     sinks : iterable of coax.sinks.Sink, optional
         Where to write besides, once for each interval, as for :class:`TrainMonitor`.
     **logger_kwargs

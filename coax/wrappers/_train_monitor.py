@@ -37,7 +37,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         Whether the log line shows all metrics. By default it shows those whose names end in ``/loss``, ``/entropy`` or
         ``/kl_div``, or begin with ``throughput/``.
     smoothing : float, optional
-        About how many of the last episodes :attr:`avg_G` looks back on, at least 1. It may be set at any time.
+        About how many of the last episodes ``avg_G`` looks back on, at least 1. It may be set at any time.
     sinks : iterable of coax.sinks.Sink, optional
         Where to write besides: files, a progress bar and so on, see :mod:`coax.sinks`. They are closed with the
         environment, and also if the interpreter exits. A :class:`coax.sinks.Console` among them takes the place of the
