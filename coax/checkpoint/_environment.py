@@ -14,7 +14,7 @@ from gymnasium.vector import AsyncVectorEnv
 
 from .._errors import CheckpointError
 from .._stateful import Stateful
-from ._held import FIX, as_generator, read, written
+from ._held import FIX, as_generator, fits, read, written
 from ._steps import Call, Same, Set, Step
 from ._where import Where, short
 
@@ -160,8 +160,8 @@ def _steps_to_share(env: Any, name: str, old: Any, done: Any, other: Any, where:
     if type(other) is not str or other not in done:
         raise CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.")
     owner, other_name, one = done[other]
-    list(written(env, name, old, one, where))  # whether it fits
-    yield Same(env, name, owner, other_name)
+    if fits(name, old, one, where):
+        yield Same(env, name, owner, other_name)
 
 
 def _steps_inside(old: Any, one: Any, where: Where, done: Any) -> Iterator[Step]:

@@ -9,6 +9,7 @@ import logging
 import os
 import pathlib
 import re
+import sys
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +27,7 @@ from ._steps import Refill, Set, Step
 from ._trees import is_key
 from ._where import Where, short
 
-__all__ = ("FIX", "as_generator", "read", "written")
+__all__ = ("FIX", "as_generator", "fits", "read", "written")
 
 FIX = "Fix: build the environment as it was when it was saved, with the same wrappers."
 
@@ -51,11 +52,15 @@ _CONSTANT = (
     pathlib.PurePath,
     np.dtype,
 )
-_OF_SCREENS = ("pygame",)
+_SPACES = {f"{which}{part}_space" for which in ("", "_", "single_", "_single_") for part in ("action", "observation")}
+_MOVING = ("Rect", "FRect", "Vector2", "Vector3")  # of pygame: what an episode may change
 _OWNERS = (type(None), type, types.ModuleType, gymnasium.Env, gymnasium.vector.VectorEnv, gymnasium.Space, Stateful)
 _TEXT = re.compile(r"[|<>=][SU][1-9]\d{0,6}")
-_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
-_BITS = {each.__name__: each for each in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox)}
+_ELSEWHERE = re.compile(
+    r"[/\\]|~[^/\\\s]*[/\\]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL
+)
+_KINDS = (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+_BITS = {each.__name__: each for each in _KINDS}
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -65,8 +70,10 @@ def read(name: str, value: Any) -> tuple[str, Any]:
     """Under which tag the value of an attribute is saved, and what of it; "constant" and "hidden" are not."""
     if name in _SETTINGS or isinstance(value, Stateful) or _is_constant(value):
         return "constant", None
-    if isinstance(value, str) and _is_file(value):  # where something is written is for the user to say
+    if isinstance(value, str) and _is_file(value) and _is_there(value):  # where to write is for the user to say
         return "constant", None
+    if any(not _is_there(each) for each in _files_in(value)):  # perhaps it is none; but no file may bring it
+        return "hidden", None
     if isinstance(value, np.random.Generator):
         return "generator", value.bit_generator.state
     if isinstance(value, gymnasium.Space):
@@ -80,8 +87,11 @@ def read(name: str, value: Any) -> tuple[str, Any]:
 def _read_wrapped(value: Any) -> tuple[str, Any]:
     """The same of what data can be made of."""
     if isinstance(value, enum.Enum):
-        content = value.value if isinstance(value, enum.Flag) else value.name
-        return ("constant", None) if _is_of(value, "gymnasium") else ("enum", content)
+        member = value.value if isinstance(value, enum.Flag) else value.name
+        kind = type(value)
+        return (
+            ("constant", None) if _is_of(value, "gymnasium") else ("enum", [kind.__module__, kind.__qualname__, member])
+        )
     if isinstance(value, str):
         return "data", str(value)
     if isinstance(value, bytes):
@@ -108,7 +118,7 @@ def _is_constant(value: Any) -> bool:
         return all(_is_constant(each) or _never_changes(each) for each in given)
     if isinstance(value, jax.stages.Wrapped):
         return _is_constant(getattr(value, "__wrapped__", None))
-    return isinstance(value, _CONSTANT) or _is_of(value, *_OF_SCREENS)
+    return isinstance(value, _CONSTANT) or (_is_of(value, "pygame") and type(value).__name__ not in _MOVING)
 
 
 def _never_changes(value: Any) -> bool:
@@ -121,17 +131,24 @@ def _files_in(value: Any) -> set[str]:
         return set().union(*map(_files_in, value))
     if isinstance(value, dict):
         return set().union(*map(_files_in, value.values()))
-    if isinstance(value, np.ndarray):
-        return _files_in(value.reshape(-1).tolist()) if value.dtype.kind in "SU" else set()
-    text = value.decode("latin1") if isinstance(value, bytes) else value
-    return {str(text)} if isinstance(text, str) and _is_file(text) else set()
+    return {str(value)} if isinstance(value, str) and _is_file(value) else set()
 
 
 def _is_file(text: str) -> bool:
     """Whether it says where in the file system something is; a position of chess has slashes too."""
     if _ELSEWHERE.match(text):
         return len(text) > 1
-    return ("/" in text or os.sep in text) and "\0" not in text and len(text) < 4096 and os.path.lexists(text)
+    return ("/" in text or os.sep in text) and _exists(text)
+
+
+def _is_there(text: str) -> bool:
+    """Whether the file is there, or could be."""
+    folder = os.path.dirname(os.path.expanduser(text))
+    return "://" in text or _exists(text) or (folder != os.sep and _exists(folder))
+
+
+def _exists(text: str) -> bool:
+    return "\0" not in text and len(text) < 4096 and os.path.lexists(text)
 
 
 def _is_of(value: Any, *packages: str) -> bool:
@@ -151,9 +168,11 @@ def _is_data(value: Any) -> bool:
 def _spaces(space: gymnasium.Space) -> Iterator[gymnasium.Space]:
     """A space, and those it is made of."""
     yield space
-    inner = getattr(space, "spaces", ())
-    for each in inner.values() if hasattr(inner, "values") else inner:
-        yield from _spaces(each)
+    for held in vars(space).values():
+        inner = held.values() if isinstance(held, dict) else held if isinstance(held, list | tuple) else (held,)
+        for each in inner:
+            if isinstance(each, gymnasium.Space):
+                yield from _spaces(each)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -182,16 +201,33 @@ def written(owner: Any, name: str, old: Any, one: Any, where: Where) -> Iterator
     tag, content = one
     if tag not in _WRITERS:
         raise CheckpointError(f"{where}: the file does not say what it is. Fix: load another file.")
-    present = read(name, old)[0]
-    if name in _SETTINGS or (present == "constant" and content is not None):
+    if fits(name, old, one, where):
+        if _files_in(content) - _files_in(old):
+            found = _shown(_files_in(content))
+            raise CheckpointError(f"{where}: the file has the name of another file, {found}. {FIX}")
+        yield from _WRITERS[tag](owner, name, old, content, where)
+
+
+def fits(name: str, old: Any, one: Any, where: Where) -> bool:
+    """Whether an attribute is to hold what was read. What it holds now must be of the same sort, or nothing.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not.
+    """
+    tag, content = one
+    is_nothing = tag == "data" and content is None
+    present = "data" if old is None else read(name, old)[0]
+    if name in _SETTINGS or (present == "constant" and not is_nothing):
         raise CheckpointError(f"{where}: the file has it, and it is a setting of the environment. {FIX}")
-    if present == "constant":  # nothing was shown when it was saved; it is shown now
-        return
-    if content is not None and old is not None and present != tag:
+    if name in _SPACES and not is_nothing and tag != "space":
         raise _misfit(where, old, f"a {tag}")
-    if _files_in(content) - _files_in(old):
-        raise CheckpointError(f"{where}: the file has the name of another file, {_shown(_files_in(content))}. {FIX}")
-    yield from _WRITERS[tag](owner, name, old, content, where)
+    if is_nothing or old is None:
+        return present != "constant"  # of a screen: there was none when it was saved
+    if present != tag or (tag == "data" and _sort(old) != _sort(content)):
+        raise _misfit(where, old, _shown(content) if tag == "data" else f"a {tag}")
+    return True
 
 
 def _shown(x: Any) -> str:
@@ -209,8 +245,6 @@ def _misfit(where: Where, old: Any, got: str) -> CheckpointError:
 def _write_data(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
     if not _is_data(new):
         raise CheckpointError(f"{where}: expected data, the file has {_shown(new)}. {FIX}")
-    if old is not None and new is not None and _sort(old) != _sort(new):
-        raise _misfit(where, old, _shown(new))
     yield Set(owner, name, new)
 
 
@@ -222,18 +256,28 @@ def _sort(x: Any) -> type:
 
 
 def _write_enum(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
-    if not isinstance(old, enum.Enum):
-        raise _misfit(where, old, f"a member {_shown(new)} of an enumeration")
+    module, path, member = new
+    kind = type(old) if isinstance(old, enum.Enum) else _enumeration(module, path)
+    if kind is None or (kind.__module__, kind.__qualname__) != (module, path):
+        raise _misfit(where, old, f"a member {_shown(member)} of {short(f'{module}.{path}')}")
     try:
-        yield Set(owner, name, type(old)(new) if isinstance(old, enum.Flag) else type(old)[new])
+        yield Set(owner, name, kind(member) if issubclass(kind, enum.Flag) else kind[member])
     except (KeyError, ValueError, TypeError) as err:
-        raise _misfit(where, old, f"a member {_shown(new)} of another enumeration") from err
+        raise _misfit(where, old, f"a member {_shown(member)} of another enumeration") from err
+
+
+def _enumeration(module: str, path: str) -> type[enum.Enum] | None:
+    """An enumeration of a module that is there already: a file has nothing imported."""
+    found: Any = sys.modules.get(module)
+    for name in path.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    return found if isinstance(found, type) and issubclass(found, enum.Enum) else None
 
 
 def _write_bytes(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
     if not isinstance(new, np.ndarray) or new.dtype != np.uint8:
         raise _misfit(where, old, "no bytes")
-    yield from _fit_files(owner, name, old, new.tobytes(), where)
+    yield Set(owner, name, new.tobytes())
 
 
 def _write_text(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
@@ -241,17 +285,12 @@ def _write_text(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iter
         dtype, shape, letters = new["dtype"], new["shape"], new["letters"]
         if not _TEXT.fullmatch(dtype) or letters.dtype != np.uint8:
             raise ValueError(dtype)
+        if dtype[1] == "U" and letters.size and letters.view(f"{dtype[0]}u4").max() >= 0x110000:
+            raise ValueError("numbers that are no letters")
         text = (np.frombuffer(letters.tobytes(), dtype) if letters.size else np.zeros(0, dtype)).reshape(shape).copy()
-        text.tolist()  # numbers that are no letters
     except (TypeError, KeyError, AttributeError, ValueError) as err:
         raise _misfit(where, old, "no text") from err
-    yield from _fit_files(owner, name, old, text, where)
-
-
-def _fit_files(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
-    if _files_in(new) - _files_in(old):
-        raise CheckpointError(f"{where}: the file has the name of another file, {_shown(_files_in(new))}. {FIX}")
-    yield Set(owner, name, new)
+    yield Set(owner, name, text)
 
 
 def _write_deque(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:
@@ -271,7 +310,7 @@ def _write_object(owner: Any, name: str, old: Any, new: Any, where: Where) -> It
         raise _misfit(where, old, "an object")
     for inner, value in sorted(new.items()):
         if inner not in vars(old):
-            raise CheckpointError(f"{where}.{short(inner)}: the file has it, the object does not. {FIX}")
+            raise CheckpointError(f"{where}.{short(str(inner))}: the file has it, the object does not. {FIX}")
         yield from written(old, inner, vars(old)[inner], ("data", value), where + f".{inner}")
 
 
@@ -329,6 +368,7 @@ def _check_positions(state: Any) -> None:
     fits = {
         "MT19937": lambda: 0 <= inner["pos"] <= 624 and np.any(inner["key"]),
         "Philox": lambda: 0 <= state["buffer_pos"] <= 4,
+        "SFC64": lambda: True,
     }.get(state["bit_generator"], lambda: inner["inc"] & 1)
     if not fits():
         raise ValueError("no state that a generator can have")

@@ -22,6 +22,7 @@ from ._where import Where
 __all__ = ("load", "save")
 
 _FORMAT = 1
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, SystemError, TypeError, ValueError)
 
 
 def save(path: str | os.PathLike, /, **objects: Any) -> None:
@@ -67,14 +68,15 @@ def save(path: str | os.PathLike, /, **objects: Any) -> None:
         raise StateError("coax.save in a compiled function would be done once, when it is compiled. Fix: save outside.")
     if not objects:
         raise CheckpointError("coax.save: expected objects, got none. Fix: coax.save(path, q=q, updater=updater).")
-    _check_all_named(objects)
     arrays: list[Any] = []
     entries: dict[str, Any] = {}
     try:
+        _check_all_named(objects)
         for name, obj in objects.items():
             entries[name] = _entry(name, obj, arrays)
     except RecursionError as err:
-        raise CheckpointError(f"{name}: it is too deep, or contains itself. Fix: keep less in it.") from err
+        what = "an environment refers to itself, or a tree contains itself"
+        raise CheckpointError(f"coax.save: {what}, or is too deep. Fix: leave out what refers back.") from err
     versions = {"coax": __version__, "jax": jax.__version__}
     write_file(path, {"format": _FORMAT, "versions": versions, "objects": entries}, arrays)
 
@@ -123,6 +125,10 @@ def load(path: str | os.PathLike, /, **objects: Any) -> dict[str, Any]:
             ]
         except RecursionError as err:
             raise DamagedFileError(f"{file.path}: its trees are too deep. Fix: load another file.") from err
+        except _NONSENSE as err:  # a description with a right checksum may still be anybody's
+            raise CheckpointError(
+                f"{file.path}: it says what cannot be ({err!r:.200}). Fix: load another file."
+            ) from err
     _change_environments([step for steps, _ in changes for step in steps])
     found = {name: obj for name, obj in objects.items() if not isinstance(obj, EllipsisType)}
     for _, change in changes:

@@ -268,6 +268,8 @@ class Chess(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.position, self.moves = "rnbqkbnr/pppp/8 w: KQkq -", collections.deque(["e2/e4"], maxlen=3)
+        self.water, self.memory = ["~~.", "~.~"], bytes([47, 126, 92])
+        self.rng = np.random.Generator(np.random.SFC64(3))
         self.said, self.turn = ["white: to move"], 0
         self.all_said = self.said
         self.dice = self.np_random
@@ -300,7 +302,8 @@ def test_what_looks_like_something_else(is_begun, tmp_path):
     assert (other.position, other.said, other.moves) == (env.position, env.said, env.moves)
     assert other.all_said is other.said
     assert other.dice is other.np_random
-    assert (other.moves.maxlen, other.turn) == (3, env.turn)
+    assert (other.moves.maxlen, other.turn, other.water, other.memory) == (3, env.turn, env.water, env.memory)
+    assert other.rng.random() == env.rng.random()
     other.action_space = copy.deepcopy(env.action_space)  # that of the class is one for both
     assert_same(steps(env, 50), steps(other, 50))
 
@@ -335,7 +338,15 @@ def test_members_of_enumerations(tmp_path):
     coax.save(tmp_path / "file", env=env)
     coax.load(tmp_path / "file", env=other)
     assert (other.color, other.phase) == (Color.RED | Color.BLUE, Phase.PLAY)
-    del third.color
+    third.color = None  # only later it is one
+    coax.load(tmp_path / "file", env=third)
+    assert (third.color, third.phase) == (Color.RED | Color.BLUE, Phase.PLAY)
+
+    class Local(enum.Enum):
+        X = 1
+
+    env.color, third.color, third.phase = Local.X, None, Phase.BID
+    coax.save(tmp_path / "file", env=env)
     with pytest.raises(
         CheckpointError, match=r"env.color: expected nothing.*Fix: begin an episode with reset\(\), then"
     ):
@@ -387,6 +398,8 @@ def test_one_that_refuses_is_as_before(tmp_path):
         ("partial", functools.partial(max, [1])),
         ("append", [].append),
         ("look", "the name of a method"),
+        ("said", "/3"),
+        ("said", ["/nowhere/at/all"]),
         ("records", np.rec.array([(1, 2.0)])),
     ],
 )
@@ -395,6 +408,38 @@ def test_what_would_be_lost_is_said(name, value, tmp_path):
     env.reset(seed=1)
     setattr(env, name, value)
     with pytest.warns(UserWarning, match=rf"hides what it holds in {name} \({type(value).__name__}\)"):
+        coax.save(tmp_path / "file", env=env)
+
+
+def test_what_moves_on_a_screen_is_not_lost(tmp_path):
+    pygame = pytest.importorskip("pygame")
+    env = Game()
+    env.reset(seed=1)
+    env.surface = pygame.Surface((2, 2))
+    coax.save(tmp_path / "file", env=env)
+    env.player = pygame.Rect(0, 0, 2, 2)
+    with pytest.warns(UserWarning, match=r"hides what it holds in player \(Rect\)"):
+        coax.save(tmp_path / "file", env=env)
+
+
+def test_spaces_in_spaces(tmp_path):
+    env, other = Game(), Game()
+    for seed, each in enumerate((env, other)):
+        each.reset(seed=1)
+        part = spaces.Dict({"a": spaces.Sequence(spaces.Box(0, 1, (2,))), "b": spaces.OneOf([spaces.Discrete(9)] * 2)})
+        each.action_space = spaces.Tuple([part, spaces.Graph(spaces.Box(0, 1, ()), spaces.Discrete(3))])
+        each.action_space.seed(seed)
+    coax.save(tmp_path / "file", env=env)
+    coax.load(tmp_path / "file", env=other)
+    for _ in range(5):
+        assert str(env.action_space.sample()) == str(other.action_space.sample())
+
+
+def test_one_that_refers_to_what_is_around_it(tmp_path):
+    inner = Game()
+    env = coax.wrappers.LastObservation(inner)
+    inner.outer = env
+    with pytest.raises(CheckpointError, match=r"an environment refers to itself.*Fix: "):
         coax.save(tmp_path / "file", env=env)
 
 
