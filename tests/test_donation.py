@@ -139,6 +139,7 @@ def func(S, is_training):
 LAKE = gymnasium.make("FrozenLake-v1")
 
 
+@pytest.mark.gate
 def test_what_fails_under_debug_nans_leaves_the_state():
     updater = updater_with(coax.value_losses.mse)
     learn = coax.jit(updater.update, over=updater)

@@ -157,6 +157,7 @@ def test_an_update_is_one_program(name):
     assert found == []
 
 
+@pytest.mark.gate
 def test_a_step_of_soft_actor_critic_is_one_program():
     pi, qs = policy(BOX), ensemble(BOX)
     qs_targ, pi_targ = qs.copy(), pi.copy()

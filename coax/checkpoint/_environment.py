@@ -16,6 +16,7 @@ from .._errors import CheckpointError
 from .._stateful import Stateful
 from ._held import FIX, as_generator, fits, read, written
 from ._steps import Call, Same, Set, Step
+from ._trees import is_key
 from ._where import Where, short
 
 __all__ = ("is_environment", "record_of", "stateful_parts", "steps_to")
@@ -57,7 +58,7 @@ def _record(env: Any, where: str, known: dict[int, str]) -> dict[str, Any]:
     hidden = [f"{name} ({type(value).__name__})" for name, value, tag, _ in held if tag == "hidden"]
     attributes: dict[str, Any] = {}
     for name, value, tag, content in held:
-        if tag in ("constant", "hidden") or (hidden and tag not in _LASTING):
+        if tag in ("constant", "hidden") or (hidden and tag not in _LASTING and not is_key(value)):
             continue
         path = f"{where}.{name}"
         if tag == "envs":

@@ -38,6 +38,7 @@ _SETTINGS = {
     "spec",
     "render_mode",
     "_saved_kwargs",
+    "_cached_spec",
     "_ezpickle_args",
     "_ezpickle_kwargs",
 }
@@ -250,9 +251,7 @@ def _write_data(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iter
 
 def _sort(x: Any) -> type:
     """What the values of one attribute have in common while an episode goes on."""
-    if isinstance(x, str | dict):
-        return str if isinstance(x, str) else dict
-    return list if isinstance(x, list | tuple) or np.ndim(x) else float
+    return str if isinstance(x, str) else dict if isinstance(x, dict) else float
 
 
 def _write_enum(owner: Any, name: str, old: Any, new: Any, where: Where) -> Iterator[Step]:

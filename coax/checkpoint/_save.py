@@ -159,8 +159,8 @@ def _entry(name: str, obj: Any, arrays: list[Any]) -> dict[str, Any]:
     record = record_of(obj, name)
     if record["hidden"]:
         warnings.warn(
-            f"{name}: {obj} hides what it holds in {', '.join(record['hidden'])}. Its random generators are saved, the "
-            "running episode is not: after loading, begin one with reset().",
+            f"{name}: {obj} hides what it holds in {', '.join(record['hidden'])}. Its generators of NumPy are saved, "
+            "the running episode is not: after loading, begin one with reset().",
             UserWarning,
             stacklevel=3,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -78,5 +79,6 @@ def all_or_none(steps: Sequence[Step]) -> None:
             undo.append(step.do())
     except BaseException:
         for back in reversed(undo):
-            back()
+            with contextlib.suppress(Exception):  # the error that is raised is the one that began it
+                back()
         raise

@@ -74,7 +74,7 @@ def _lock(file: BinaryIO) -> bool:
 def _clear(folder: pathlib.Path) -> None:
     """Remove what was being written by processes that are no more."""
     for part in folder.glob(".*.part"):
-        if not _PART.fullmatch(part.name):
+        if not _PART.fullmatch(part.name) or not part.is_file():
             continue
         with contextlib.suppress(OSError):  # another process may clear away the same
             if time.time() - part.stat().st_mtime > _OLD:

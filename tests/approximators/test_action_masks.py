@@ -127,6 +127,7 @@ def test_gradients_through_a_mask():
     assert g[0] == 0
 
 
+@pytest.mark.gate
 def test_a_policy_over_many_parts():
     actions = spaces.Dict(
         {"box": spaces.Box(-1, 1, (2,)), "many": spaces.MultiDiscrete([2, 3]), "one": spaces.Discrete(3)}

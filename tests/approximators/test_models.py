@@ -276,6 +276,7 @@ def test_roles():
 # --- old helpers ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gate
 @TYPES
 def test_functions_of_preprocessed_inputs(modeltype):
     p = stochastic("discrete", modeltype)

@@ -40,6 +40,7 @@ def test_actions_are_in_the_space(name):
     assert np.isfinite(logp)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("lead", [(2,), (2, 3)])
 def test_leading_axes(name, lead):

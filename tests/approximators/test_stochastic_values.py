@@ -181,6 +181,7 @@ def test_the_mode_is_an_atom(transform):
         close(q.mode(S, A), at(want))
 
 
+@pytest.mark.gate
 @TRANSFORMS
 @pytest.mark.parametrize("name", ["v", "q(s, a)", "q(s)"])
 def test_the_law_of_samples(name, transform):
@@ -219,6 +220,7 @@ def test_one_action_is_one_of_all(func, start):
         q.mean(S[0], start + N)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("func", [bins2, fixed1, random2])
 def test_dist_params(func):
     q = q_of(func)

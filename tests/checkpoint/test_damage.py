@@ -436,7 +436,7 @@ def as_description(x):
         ("spec", "data", None, "it is a setting of the environment"),
         ("metadata", "data", {"render_fps": "1"}, "nothing that can be set|it is a setting of the environment"),
         ("s", "data", "0", "expected int64, the file has '0'"),
-        ("s", "data", [0], r"expected int64, the file has \[0\]"),
+        ("_cached_spec", "data", "x", "it is a setting of the environment"),
         ("P", "data", [0], r"expected dict, the file has \[0\]"),
         ("desc", "data", [0], "expected ndarray, the file has "),
         ("_np_random", "data", "0", "expected Generator, the file has"),

@@ -513,11 +513,12 @@ class Hidden:
 class Sealed(gymnasium.Env):
     def __init__(self):
         self.observation_space, self.action_space = spaces.Box(0, 1, (), np.float64), spaces.Discrete(2)
-        self.simulator, self.count = Hidden(), 0
+        self.simulator, self.count, self.key = Hidden(), 0, jax.random.key(1)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.simulator.x, self.count = self.np_random.random(), 0
+        self.key = jax.random.split(self.key)[0]
+        self.simulator.x, self.count = self.np_random.random() + float(jax.random.uniform(self.key)), 0
         return self.simulator.x, {}
 
     def step(self, action):

@@ -184,6 +184,7 @@ def are_equal(x, y):
     return all(map(np.array_equal, jax.tree.leaves(x), jax.tree.leaves(y)))
 
 
+@pytest.mark.gate
 @pytest.mark.filterwarnings("ignore:Brax System", "ignore:Accessing `ncon`:DeprecationWarning")
 @pytest.mark.parametrize("case", CASES)
 def test_ends_of_episodes(case):

@@ -202,6 +202,7 @@ def test_a_vector_environment_as_example():
 # --- samples
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("count", "size", "capacity"), [(2, 5, 1000), (3, 4, 1000), (2, 4, 4), (3, 6, 6), (3, 3, 1000)]
 )
@@ -232,6 +233,7 @@ def test_many_draws_are_distinct_and_uniform():
     assert stats.chisquare(last).pvalue > 1e-3
 
 
+@pytest.mark.gate
 def test_so_many_that_32_bits_are_few():
     # 2^32 is 5 times 3 * 2^28 and 2^28 more. If bits were taken modulo this size, the lowest third would come 6 times
     # where the others come 5 times: in 0.375 of all draws. Of 32,000 a third has a standard deviation of 0.0026.
@@ -337,6 +339,7 @@ def pointers(buffer):
     return [x.unsafe_buffer_pointer() for x in buffer._peek()["stores"].values()]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("make", [DeviceReplayBuffer, DevicePrioritizedReplayBuffer])
 def test_the_stores_stay_where_they_are(make):
     buffer = make(10, transitions(0))

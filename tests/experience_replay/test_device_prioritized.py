@@ -159,6 +159,7 @@ class Reference:
         return self.all[-self.capacity :]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("capacity", [5, 40])
 def test_a_stream_beside_the_reference(capacity):
     rng = np.random.default_rng(capacity)

@@ -101,6 +101,7 @@ def assert_learns(updater, tb, loss):
 # --- what each kind is compared with ----------------------------------------------------------------------------------
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("func", [next_type1, next_type2])
 @pytest.mark.parametrize(("loss_function", "each"), [(None, huber_of), (huber, huber_of), (mse, lambda x: x**2 / 2)])
 def test_next_observations(func, loss_function, each):
@@ -311,6 +312,7 @@ def test_a_batch_without_next_observations_changes_nothing():
 # --- regularizers -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gate
 def test_a_regularizer_of_the_model():
     model, tb = KINDS["random rewards"](), batch()
 
@@ -474,6 +476,7 @@ def on_the_host(rng, X):
     return np.tanh(np.asarray(X))
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kind", ["states", "random states", "rewards"])
 def test_preprocessors_that_run_on_the_host(kind):
     make, func = {

@@ -117,6 +117,7 @@ def batch_norm(S, is_training):
     return {"logits": hk.Linear(ref.N)(S)}
 
 
+@pytest.mark.gate
 def test_the_function_state_is_that_of_training():
     pi, tb, adv = coax.Policy(batch_norm, ref.DISCRETE, random_seed=1), ref.batch(), np.linspace(-1, 1, ref.B)
     _, function_state, _ = VanillaPG(pi, SGD).grads_and_metrics(tb, adv)
@@ -191,6 +192,7 @@ def test_the_parts():
         VanillaPG(coax.V(lambda S, is_training: hk.Linear(1)(S)[:, 0], ref.DISCRETE))
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("name", ["DeterministicPG", "SoftPG", "VanillaPG"])
 def test_inside_a_compiled_function(name):
     pi = policy()
@@ -210,6 +212,7 @@ def test_inside_a_compiled_function(name):
     np.testing.assert_allclose(ref.params_of(pi)["w"], ref.params_of(twin)["w"], rtol=1e-5)
 
 
+@pytest.mark.gate
 def test_applying_gradients_renews_the_random_numbers():
     # a sample of a wide policy: two steps that change nothing see two samples
     pi = policy(discrete=False)

@@ -87,6 +87,7 @@ def test_what_has_probability_0_does_not_matter():
     np.testing.assert_allclose(grads["~"]["logits"], [0.25, -0.25, 0, 0], atol=1e-7)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("value_range", [(-3, 3), None], ids=["bins", "quantiles"])
 def test_the_expectation_of_a_law(value_range):
     def values(S, is_training):
@@ -133,6 +134,7 @@ def test_the_gradient_gets_through_the_action():
     np.testing.assert_array_equal(grads["~"]["logvar"], 0)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("reduction", "reduce"), [("min", min), ("mean", np.mean)])
 def test_a_sample_without_noise_is_the_mode(reduction, reduce):
     pi, qs, tb = policy(ref.narrow, ref.BOX), critics(1, 2, func=ref.q_box, env=ref.BOX), ref.batch(discrete=False)
@@ -200,6 +202,7 @@ def test_rows_are_sampled_independently_and_anew():
     assert 0.6 * deviation < losses.std() < 1.5 * deviation
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("discrete", [True, False])
 def test_a_random_subset(discrete):
     def scaled(S, A, is_training):

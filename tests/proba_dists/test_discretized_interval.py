@@ -166,6 +166,7 @@ def test_against_scipy():
     np.testing.assert_array_equal(DIST.mode(a), np.eye(np.shape(p)[-1])[np.argmax(p, axis=-1)])
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("how", [jax.jit, jax.vmap], ids=["jit", "vmap"])
 def test_transforms_of_functions(how):
     a, b, x = {"logits": SOME}, {"logits": OTHER}, one_hot(np.arange(6).reshape(2, 3) % 4)

@@ -215,6 +215,7 @@ def test_gradients_of_closed_forms():
     np.testing.assert_allclose(slope["logvar"], (np.exp(p["logvar"] - q["logvar"]) - 1) / 2, rtol=1e-4)
 
 
+@pytest.mark.gate
 def test_double_precision_is_kept():
     with jax.enable_x64(True):
         p = some((2, 3), 0, np.float64)
@@ -363,6 +364,7 @@ def test_affine_transform_by_hand():
         np.testing.assert_allclose(got["logvar"], np.full((1, 3), 3 * LOG2), rtol=1e-6)
 
 
+@pytest.mark.gate
 @BOX
 def test_shapes_of_scale_and_shift(space):
     dist, shape = NormalDist(space), (4, 5, *space.shape)
@@ -378,6 +380,7 @@ def test_shapes_of_scale_and_shift(space):
             np.testing.assert_allclose(got["logvar"], p["logvar"] + np.log(a**2), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.gate
 def test_the_end_of_an_episode():
     """A scale of 0 leaves the narrowest Gaussian around the shift, and finite gradients, also of the scale."""
     p = some((4, 3), 0)

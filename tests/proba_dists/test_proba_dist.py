@@ -300,6 +300,7 @@ def test_the_structure_of_parameters_and_variates():
     assert jax.tree.structure(DIST.masked(p, None)) == DIST.dist_params_structure
 
 
+@pytest.mark.gate
 def test_lists_and_tuples_are_equally_good():
     p = random_params(NESTED, 0, (2,))
     as_lists = {**p, "arm": [list(p["arm"][0]), p["arm"][1]], "flags": list(p["flags"])}
@@ -454,6 +455,7 @@ def test_masked():
     np.testing.assert_array_equal(masked["hand"]["mu"], p["hand"]["mu"])
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "what", ["entropy", "log_proba", "kl_divergence", "cross_entropy", "sample_and_log_proba", "mean"]
 )

@@ -155,6 +155,7 @@ def test_sample_and_log_proba(space):
     np.testing.assert_allclose(dist.log_proba(p, X)[rows], want[rows], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.gate
 def test_the_mean_of_minus_log_proba_is_the_entropy():
     n = 20000
     p = some((3,), 3)
@@ -175,6 +176,7 @@ MU, LOGVAR = np.meshgrid(
 )
 
 
+@pytest.mark.gate
 def test_entropy_over_a_grid():
     # Box(-1, 3): H = (1 + log 2pi + logvar) / 2 + log 2 + E log(1 - tanh^2)
     want = (1 + np.log(2 * np.pi) + LOGVAR) / 2 + np.log(2) + mean_over(MU, LOGVAR, log_one_minus_tanh2)
@@ -188,6 +190,7 @@ def test_entropy_over_a_grid():
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-7)
 
 
+@pytest.mark.gate
 def test_quadrature_beyond_the_default_clips():
     mu, logvar = np.meshgrid([-20.0, -1, 0, 3, 20], [-20.0, -15, 6, 10], indexing="ij")
     with jax.enable_x64(True):
@@ -229,6 +232,7 @@ def test_a_nearly_uniform_one():
     np.testing.assert_allclose(LINE.entropy(full((1,), 0, np.log(np.pi**2 / 12))), [2 * LOG2], atol=0.02)
 
 
+@pytest.mark.gate
 @BOX
 def test_entropies_sum_over_dimensions(space):
     dist, rank = SquashedNormalDist(space), len(space.shape)
@@ -250,6 +254,7 @@ def test_entropies_sum_over_dimensions(space):
         np.testing.assert_allclose(got, sum_last(want, rank), rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_cross_entropy_and_kl_over_the_box(seed):
     """By quadrature of the densities over the Box."""
@@ -304,6 +309,7 @@ def test_logvar_is_clipped_wherever_it_is_read():
         np.testing.assert_array_equal(f(wild), f(tame))
 
 
+@pytest.mark.gate
 def test_finite_at_extremes():
     mu, logvar = np.meshgrid(np.float32([0, -20, 20, -1e4, 1e4]), np.float32([-1e4, -10, 0, 4, 1e4]))
     p = {"mu": mu[..., None] * np.ones(3, np.float32), "logvar": logvar[..., None] * np.ones(3, np.float32)}
@@ -334,6 +340,7 @@ def test_log_proba_on_the_bounds():
     np.testing.assert_allclose(got, np.full(4, want), rtol=1e-5)
 
 
+@pytest.mark.gate
 def test_saturated_samples():
     """Where tanh rounds to 1, log p = log N(noise) - logvar / 2 - log(dX/dY), and d log p / dmu = 2 tanh Y = 2."""
     p = full((5, 3), 30, -2)
@@ -349,6 +356,7 @@ def test_saturated_samples():
     np.testing.assert_allclose(slope["logvar"], -0.5 + np.exp(-1) * noise, rtol=1e-4, atol=1e-5)  # -1/2 + 2 dY/dlogvar
 
 
+@pytest.mark.gate
 def test_gradients_through_samples():
     """Against central differences, in float64."""
     with jax.enable_x64(True):

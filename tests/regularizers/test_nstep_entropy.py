@@ -62,6 +62,7 @@ def terms(pi, known, offsets, beta=0.3, gamma=GAMMA):
     return np.array([-beta * sum(each(states, n) for n in offsets) for states in known])
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("discrete", [True, False])
 @pytest.mark.parametrize("offsets", [[0], [3], [0, 1, 2], [0, 2], (1, 3), range(1, 4), np.array([2])])
 def test_the_states_of_the_episode_count(discrete, offsets):
@@ -118,6 +119,7 @@ def test_in_a_loss_it_is_differentiated_everywhere():
     np.testing.assert_allclose(metrics["VanillaPG/loss"], -objective(ref.params_of(pi)), rtol=1e-5)
 
 
+@pytest.mark.gate
 def test_numbers_may_be_set():
     pi = policy()
     tb, known = traced(ENDS)

@@ -404,6 +404,7 @@ def traceable(rng, X):
     return jnp.tanh(X)
 
 
+@pytest.mark.gate
 def test_host_only_preprocessors_learn_the_same():
     results = []
     for preprocessor in (numpy_only, traceable):

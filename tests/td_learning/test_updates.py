@@ -143,6 +143,7 @@ def test_two_value_transforms():
     np.testing.assert_allclose(DoubleQLearning(q, None, q_targ, loss_function=mse).td_error(first), [13.0], rtol=1e-6)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("start", [3, -2])
 def test_actions_that_do_not_begin_at_zero(start):
     """The same batch in another numbering learns the same."""

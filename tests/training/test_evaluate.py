@@ -68,6 +68,7 @@ def policy(S):
     return (S[..., 0] * 0).astype(int)
 
 
+@pytest.mark.gate
 def test_inside_jax():
     env = JaxVectorEnv(COUNTED, 4, random_seed=1)
     state = jax.tree.map(np.asarray, {name: env.state[name] for name in ("observation", "simulator", "t")})
@@ -86,6 +87,7 @@ def test_inside_jax():
     assert lengths.tolist() == [found[i][e] for e in range(3) for i in range(4)][:10]
 
 
+@pytest.mark.gate
 def test_fewer_episodes_than_environments():
     _, lengths = evaluate(JaxVectorEnv(COUNTED, 8, random_seed=1), policy, episodes=3, seed=5)
     _, more = evaluate(JaxVectorEnv(COUNTED, 8, random_seed=2), policy, episodes=8, seed=5)

@@ -41,6 +41,7 @@ def trained():
     return env
 
 
+@pytest.mark.gate
 def test_inside_jax():
     env = trained()
     objs = coax._stateful.collect(env)
@@ -58,6 +59,7 @@ def test_inside_jax():
     assert not env.normalizer.frozen
 
 
+@pytest.mark.gate
 def test_inside_a_compiled_loop():
     env, lone = trained(), trained()
 

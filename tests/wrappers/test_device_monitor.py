@@ -325,6 +325,7 @@ def test_the_last_report_may_fail_too():
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.gate
 def test_under_vmap():
     env, _ = make()
     init, apply = coax.transform(lambda: env.step(jnp.asarray(A))[1], over=env)
