@@ -1,15 +1,24 @@
 """Draws the pictures of transitions, buffers, environments and what is around them.
 
-``python doc/pictures/data_and_environments.py`` writes them all beside itself; with names, only these. The plots need
-matplotlib, and show numbers that coax computes; the others need nothing.
+``python doc/pictures/data_and_environments.py`` writes them all beside itself; with names, only these. Plots show
+numbers that coax computes. It needs ``pip install 'coax[plots]'``.
 """
 
+import contextlib
 import io
 import pathlib
 import re
 import sys
 
+import gymnasium
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+import coax
+
 HERE = pathlib.Path(__file__).parent
+GAMMA = "\N{GREEK SMALL LETTER GAMMA}"
 SANS, MONO = "Helvetica, Arial, sans-serif", "'DejaVu Sans Mono', Menlo, Consolas, monospace"
 INK, NOTE, LINE, CARD, EDGE = "#22303c", "#55626c", "#5b6770", "#fbfbf8", "#d5d8d2"
 PLAIN = ("#ffffff", "#9aa5ad")
@@ -90,12 +99,12 @@ def ends_in_a_rollout():
     for i, row in enumerate(rows):
         d.text(24, 74 + 34 * i, row, size=13, mono=True, color=NOTE)
     columns = [
-        ("r_{0}", "", "", "γ", "", "v(s_{1})"),
+        ("r_{0}", "", "", GAMMA, "", "v(s_{1})"),
         ("r_{1}", "yes", "", "0", "cut", "none"),
-        ("r_{2}", "", "", "γ", "", "v(s_{3})"),
-        ("r_{3}", "", "yes", "γ", "cut", "v(last)"),
-        ("r_{4}", "", "", "γ", "", "v(s_{5})"),
-        ("r_{5}", "", "", "γ", "cut", "v(s_{6})"),
+        ("r_{2}", "", "", GAMMA, "", "v(s_{3})"),
+        ("r_{3}", "", "yes", GAMMA, "cut", "v(last)"),
+        ("r_{4}", "", "", GAMMA, "", "v(s_{5})"),
+        ("r_{5}", "", "", GAMMA, "cut", "v(s_{6})"),
     ]
     for t, column in enumerate(columns):
         x = left + step * t
@@ -111,9 +120,7 @@ def ends_in_a_rollout():
         if not column[4]:
             d.arrow(x + step - 18, y, x + 20, y)
     d.text(24, y + 4, "returns", size=13, mono=True, color=NOTE)
-    d.text(
-        left, 314, "An arrow: the later return is part of the earlier one. None crosses a cut.", size=13, color=NOTE
-    )
+    d.text(left, 314, "An arrow: the later return is part of the earlier one. None crosses a cut.", size=13, color=NOTE)
     d.save("ends_in_a_rollout.svg")
 
 
@@ -124,8 +131,16 @@ def n_step_windows():
         ("The episode terminated after five steps:", "T", "terminal", RED),
         ("It was cut off by a time limit:", "s_{5}", "true last observation", GREEN),
     )
-    ends = ((("γ^{3}", "s_{3}"), ("γ^{3}", "s_{4}"), ("0", "any"), ("0", "any"), ("0", "any")),)
-    ends += ((("γ^{3}", "s_{3}"), ("γ^{3}", "s_{4}"), ("γ^{3}", "s_{5}"), ("γ^{2}", "s_{5}"), ("γ", "s_{5}")),)
+    ends = (((f"{GAMMA}^{{3}}", "s_{3}"), (f"{GAMMA}^{{3}}", "s_{4}"), ("0", "any"), ("0", "any"), ("0", "any")),)
+    ends += (
+        (
+            (f"{GAMMA}^{{3}}", "s_{3}"),
+            (f"{GAMMA}^{{3}}", "s_{4}"),
+            (f"{GAMMA}^{{3}}", "s_{5}"),
+            (f"{GAMMA}^{{2}}", "s_{5}"),
+            (GAMMA, "s_{5}"),
+        ),
+    )
     for k, ((title, last, note, kind), rows) in enumerate(zip(titles, ends, strict=True)):
         top = 20 + 216 * k
         d.text(24, top + 14, title, bold=True)
@@ -151,10 +166,6 @@ def n_step_windows():
 
 def lambda_weights():
     """How much each n-step return counts in a lambda-return of an episode with ten steps left."""
-    import numpy as np
-
-    import coax
-
     with plot("lambda_weights.svg", 7.6, 2.9, 3) as axes:
         for ax, lambda_, color in zip(axes, (0.5, 0.8, 0.95), (BLUE, ORANGE, GREEN), strict=True):
             # The n-step return counts as much as a reward of 1 at the end of its window alone, all other values being 0
@@ -185,7 +196,7 @@ def sum_tree():
     where = {}
     for depth, level in enumerate(reversed(levels)):
         y = 52 + 54 * depth
-        for i, value in enumerate(level):
+        for i in range(len(level)):
             x = left + 16 * unit * (2 * i + 1) / (2 * len(level))
             where[depth, i] = (x, y)
     for (depth, i), (x, y) in where.items():
@@ -195,9 +206,15 @@ def sum_tree():
     for (depth, i), (x, y) in where.items():
         value = levels[len(levels) - 1 - depth][i]
         d.cell(x - 22, y, 44, 28, str(value), BLUE if (depth, i) in _PATH else PLAIN)
+    _draws(d, levels[0], left, unit)
+    d.save("sum_tree.svg")
+
+
+def _draws(d, priorities, left, unit):
+    """The priorities end to end, and a draw from each quarter."""
     d.text(24, 278, "the priorities laid end to end, and a draw in each quarter of 16", bold=True)
     x, y = left, 308
-    for i, value in enumerate(levels[0]):
+    for i, value in enumerate(priorities):
         if value:
             kind = (BLUE, ORANGE, GREEN, RED, ORANGE, GREEN, ORANGE, BLUE)[i]
             d.cell(x, y, unit * value, 28, f"#{i}", kind, size=12)
@@ -207,7 +224,6 @@ def sum_tree():
     for position in (2.2, 7.0, 8.9, 14.1):
         d.arrow(left + unit * position, y + 62, left + unit * position, y + 31)
     d.text(left, 388, "Drawn: #0, #2, #4 and #7. #3 has priority 0 and is never drawn.", size=13, color=NOTE)
-    d.save("sum_tree.svg")
 
 
 _PATH = {(0, 0), (1, 0), (2, 1), (3, 2)}  # where the second draw goes down
@@ -302,10 +318,6 @@ def wrappers_in_order():
 
 def running_moments():
     """Numbers of a walk far from zero, and what the normaliser makes of them."""
-    import gymnasium
-    import numpy as np
-
-    import coax
 
     rng = np.random.default_rng(3)
     x = 40 + np.concatenate([6 * rng.standard_normal(150), 18 + 9 * rng.standard_normal(150)])
@@ -390,10 +402,6 @@ def monitor_and_sinks():
 
 def interquartile_mean():
     """Eight seeds, one of which failed: three means, and the bootstrap band of one of them."""
-    import numpy as np
-
-    import coax
-
     seeds = np.array([12.0, 150, 200, 204, 206, 230, 235, 240])
     rng = np.random.default_rng(0)
     drawn = coax.plotting.interquartile_mean(seeds[rng.integers(8, size=(4000, 8))], axis=1)
@@ -432,16 +440,12 @@ def episodes_that_count():
     d.path(f"M{left + 17 * unit} 46 L{left + 17 * unit} 160", dashed=True)
     d.text(left + 17 * unit, 176, "evaluate stops here", anchor="middle", size=12, color=NOTE)
     d.text(24, 206, "what counts, 2, 3, 9, 8: the mean length is 5.5", size=13, color=GREEN[1])
-    d.text(24, 230, "the four that are over first, 2, 3, 2, 9, favour short ones: their mean is 4", size=13, color=RED[1])
+    d.text(24, 230, "the four that are over first, 2, 3, 2, 9, favour short ones: the mean is 4", size=13, color=RED[1])
     d.save("episodes_that_count.svg")
 
 
 def schedule_and_noise():
     """A schedule of epsilon, and Ornstein-Uhlenbeck noise beside independent noise."""
-    import numpy as np
-
-    import coax
-
     epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (1_000_000, 0.1), (2_000_000, 0.01))
     noise = coax.utils.OrnsteinUhlenbeckNoise(sigma=0.2, theta=0.15, random_seed=5)
     walk = [noise(np.zeros(1))[0] for _ in range(200)]
@@ -462,30 +466,20 @@ def schedule_and_noise():
 # --- plots ------------------------------------------------------------------------------------------------------------
 
 
-class plot:
+@contextlib.contextmanager
+def plot(name, width, height, count):
     """A figure of some axes side by side on a light card, saved at the end of the ``with`` block."""
-
-    def __init__(self, name, width, height, count):
-        import matplotlib
-        from matplotlib.figure import Figure
-
-        matplotlib.rcParams.update({"svg.hashsalt": name, "font.size": 9})  # the same file each time
-        self.name = name
-        self.figure = Figure(figsize=(width, height), layout="constrained", facecolor=CARD)
-        self.axes = self.figure.subplots(1, count)
-
-    def __enter__(self):
-        for ax in self.axes:
-            ax.set_facecolor("#ffffff")
-            ax.spines[["top", "right"]].set_visible(False)
-        return self.axes
-
-    def __exit__(self, *error):
-        if error[0] is None:
-            text = io.StringIO()
-            self.figure.savefig(text, format="svg", facecolor=CARD, metadata={"Date": None})
-            lines = (line.rstrip() for line in text.getvalue().splitlines())
-            (HERE / self.name).write_text("\n".join(lines) + "\n")
+    mpl.rcParams.update({"svg.hashsalt": name, "font.size": 9})  # the same file each time
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=CARD)
+    axes = figure.subplots(1, count)
+    for ax in axes:
+        ax.set_facecolor("#ffffff")
+        ax.spines[["top", "right"]].set_visible(False)
+    yield axes
+    text = io.StringIO()
+    figure.savefig(text, format="svg", facecolor=CARD, metadata={"Date": None})
+    lines = (line.rstrip() for line in text.getvalue().splitlines())
+    (HERE / name).write_text("\n".join(lines) + "\n")
 
 
 PICTURES = (
