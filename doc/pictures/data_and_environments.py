@@ -94,7 +94,9 @@ def ends_in_a_rollout():
     """What discount, cut and v_next are where episodes end."""
     d = Drawing(760, 330, "a rollout of six steps with a termination and a truncation")
     left, width, step = 150, 82, 98
-    d.text(24, 34, "a rollout of six steps, with the end of one episode after another", bold=True)
+    d.text(
+        24, 34, "six steps: one episode terminates, one is cut off, and one goes on when the rollout ends", bold=True
+    )
     rows = ["reward", "terminated", "truncated", "discount", "cut", "value in v_next"]
     for i, row in enumerate(rows):
         d.text(24, 74 + 34 * i, row, size=13, mono=True, color=NOTE)
@@ -318,7 +320,6 @@ def wrappers_in_order():
 
 def running_moments():
     """Numbers of a walk far from zero, and what the normaliser makes of them."""
-
     rng = np.random.default_rng(3)
     x = 40 + np.concatenate([6 * rng.standard_normal(150), 18 + 9 * rng.standard_normal(150)])
     normalizer = coax.ObservationNormalizer(gymnasium.spaces.Box(-np.inf, np.inf, (1,)), clip=3.0)
