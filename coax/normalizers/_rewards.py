@@ -70,7 +70,7 @@ class RewardNormalizer(BaseNormalizer):
     .. math::
 
         G_t \leftarrow \gamma\,G_{t-1} + R_t \qquad
-        R_t \mapsto \mathrm{clip}\left(\frac{R_t}{\sqrt{\mathrm{Var}[G] + \epsilon}},\ -c,\ c\right)
+        R_t \mapsto \mathrm{clip}\left(\frac{R_t}{\sqrt{\mathrm{Var}(G) + \epsilon}},\ -c,\ c\right)
 
     where :math:`G` begins at zero with every episode, and the variance is that over all steps so far. The rewards keep
     their sign: no mean is subtracted, which would change what is best to do. In a training loop,

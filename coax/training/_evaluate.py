@@ -61,7 +61,7 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
         function must be told.
     over : Stateful or sequence of Stateful, optional
         What else a function uses, that coax cannot see in it: ``evaluate(env, lambda S: pi(S), over=pi)``. Otherwise
-        their random streams are those of the training, and go on.
+        their random streams are those of the training, and go on; with environments inside JAX that is an error.
 
     Returns
     -------
