@@ -68,6 +68,12 @@ def well_known_names():
         }
 
 
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path, monkeypatch):
+    """Examples write files, and begin where there are none."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize(("text", "path", "line"), list(with_examples()))
 def test_the_example_runs(text, path, line, well_known_names):
     complaints = []
