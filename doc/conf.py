@@ -54,6 +54,6 @@ autodoc_default_options = {"members": True, "inherited-members": True}
 autosummary_generate = False
 
 # What is referred to and is no part of this site; names of coax are never excused.
-_PACKAGES = "jax jaxlib numpy np gymnasium optax haiku hk matplotlib PIL wandb".split()
-_STANDARD = "abc collections logging os pathlib types typing".split()
+_PACKAGES = ["jax", "jaxlib", "numpy", "np", "gymnasium", "optax", "haiku", "hk", "matplotlib", "PIL", "wandb"]
+_STANDARD = ["abc", "collections", "logging", "os", "pathlib", "types", "typing"]
 nitpick_ignore_regex = [("py:.*", rf"({'|'.join(_PACKAGES + _STANDARD)})\..+")]
