@@ -6,6 +6,7 @@ from pathlib import Path
 import coax
 
 sys.path.insert(0, str(Path(__file__).parent))
+import notebooks
 
 project = "coax"
 author = "The coax authors"
@@ -57,3 +58,8 @@ autosummary_generate = False
 _PACKAGES = ["jax", "jaxlib", "numpy", "np", "gymnasium", "optax", "haiku", "hk", "matplotlib", "PIL", "wandb"]
 _STANDARD = ["abc", "collections", "logging", "os", "pathlib", "types", "typing"]
 nitpick_ignore_regex = [("py:.*", rf"({'|'.join(_PACKAGES + _STANDARD)})\..+")]
+
+
+def setup(app):
+    """Write the notebooks of the examples, which pages offer with ``:download:`... </_notebooks/...>```."""
+    app.connect("builder-inited", lambda app: notebooks.write())
