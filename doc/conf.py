@@ -6,7 +6,6 @@ from pathlib import Path
 import coax
 
 sys.path.insert(0, str(Path(__file__).parent))
-import notebooks
 
 project = "coax"
 author = "The coax authors"
@@ -21,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "_api",
+    "_offer_notebooks",
 ]
 exclude_patterns = ["_build", "_notebooks"]
 nitpicky = True
@@ -48,6 +48,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
+toc_object_entries = False  # the table above an API lists its names; the contents of a page are its sections
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 autodoc_type_aliases = {name: f"coax.typing.{name}" for name in ("Array", "Key", "Params", "PyTree", "Shape")}
@@ -58,8 +59,3 @@ autosummary_generate = False
 _PACKAGES = ["jax", "jaxlib", "numpy", "np", "gymnasium", "optax", "haiku", "hk", "matplotlib", "PIL", "wandb"]
 _STANDARD = ["abc", "collections", "logging", "os", "pathlib", "types", "typing"]
 nitpick_ignore_regex = [("py:.*", rf"({'|'.join(_PACKAGES + _STANDARD)})\..+")]
-
-
-def setup(app):
-    """Write the notebooks of the examples, which pages offer with ``:download:`... </_notebooks/...>```."""
-    app.connect("builder-inited", lambda app: notebooks.write())
