@@ -6,7 +6,7 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from ._stateful import (
 __all__ = ("States", "Transformed", "call_compiled", "check", "cond", "jit", "scan", "transform")
 
 Over = Stateful | Iterable[Stateful]
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -218,7 +219,15 @@ def _device_objects(over: Over) -> tuple[Stateful, ...]:
 # --- jit --------------------------------------------------------------------------------------------------------------
 
 
-def jit(fun: Callable[..., T] | None = None, *, over: Over) -> Any:
+@overload
+def jit(fun: Callable[P, T], *, over: Over) -> Callable[P, T]: ...
+
+
+@overload
+def jit(fun: None = None, *, over: Over) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+
+
+def jit(fun: Callable | None = None, *, over: Over) -> Any:
     """Compile a function that uses and changes objects: one dispatch a call, whatever it does inside.
 
     Parameters

@@ -12,6 +12,7 @@ from coax import _errors
 from coax._stateful import HostStateful
 
 ERRORS = "guides/errors"  # the page of the exceptions that are not public names
+TYPE_VARIABLES = ("P", "T")
 
 # f32[B, A] or [..., *act], outside of literals and of other roles, where * would be markup
 _DTYPE = r"\b(?:bool|key|bf16|[fiu](?:8|16|32|64))\[[^\[\]]*\]"
@@ -122,8 +123,9 @@ def other_name(app, env, node, contnode):
     for kind, page in (("mod", f"concepts/{target.removeprefix('coax.')}"), ("exc", ERRORS)):
         if node["reftype"] == kind and page in env.found_docs and (kind == "mod" or hasattr(_errors, target)):
             return make_refnode(app.builder, node["refdoc"], page, "", contnode)
-    if re.match(r"coax\.(.*\.)?_\w+\.", target) and not any(names_of(target)):
-        return contnode  # an annotation with a private type: it is not looked up
+    private = re.match(r"coax\.(.*\.)?_\w+\.", target) and not any(names_of(target))
+    if private or target in TYPE_VARIABLES:
+        return contnode  # in an annotation: it is not looked up
     module, cls = node.get("py:module"), node.get("py:class")
     for path in (target, f"{module}.{target}", f"{module}.{cls}.{target}", f"coax.{target}"):
         for name in names_of(path) if path.startswith("coax.") else ():

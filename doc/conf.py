@@ -20,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "_api",
+    "_offer_notebooks",
 ]
 exclude_patterns = ["_build", "_notebooks"]
 nitpicky = True
@@ -34,7 +35,7 @@ html_favicon = html_logo = "_static/logo.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
-pygments_style, pygments_dark_style = "tango", "monokai"
+pygments_style, pygments_dark_style = "github-light", "github-dark"
 mathjax_path = "mathjax/tex-svg-full.js"  # all that formulas need is in this one file
 copybutton_exclude = ".linenos, .gp, .go"  # of an interactive session, what was typed
 
@@ -47,6 +48,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
+toc_object_entries = False  # the table above an API lists its names; the contents of a page are its sections
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 autodoc_type_aliases = {name: f"coax.typing.{name}" for name in ("Array", "Key", "Params", "PyTree", "Shape")}

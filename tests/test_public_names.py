@@ -39,10 +39,6 @@ def test_public_parts_are_attributes_of_coax():
     assert parts <= set(coax.__all__)
 
 
-def test_version():
-    assert coax.__version__ == "0.2.0"
-
-
 def test_a_name_that_is_not_there():
     with pytest.raises(AttributeError, match="module 'coax' has no attribute 'nothing'"):
         _ = coax.nothing

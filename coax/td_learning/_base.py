@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import numpy as np
@@ -138,9 +138,24 @@ class TDLearning(Updater):
 
     # --- what a user calls
 
+    @overload
+    def update(
+        self, transition_batch: TransitionBatch, return_td_error: Literal[False] = False, *, wait: bool = False
+    ) -> Metrics: ...
+
+    @overload
+    def update(
+        self, transition_batch: TransitionBatch, return_td_error: Literal[True], *, wait: bool = False
+    ) -> tuple[Metrics, jax.Array]: ...
+
+    @overload
+    def update(
+        self, transition_batch: TransitionBatch, return_td_error: bool, *, wait: bool = False
+    ) -> Metrics | tuple[Metrics, jax.Array]: ...
+
     def update(
         self, transition_batch: TransitionBatch, return_td_error: bool = False, *, wait: bool = False
-    ) -> Metrics | tuple[Metrics, Any]:
+    ) -> Metrics | tuple[Metrics, jax.Array]:
         """Learn from a batch of transitions, in one compiled call that nobody waits for.
 
         Parameters

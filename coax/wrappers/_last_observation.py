@@ -34,8 +34,8 @@ class LastObservation(gymnasium.Wrapper):
         """Around a vector environment, the one for those."""
         return VectorLastObservation(env) if isinstance(env, gymnasium.vector.VectorEnv) else super().__new__(cls)
 
-    def __init__(self, env: gymnasium.Env):
-        super().__init__(env)
+    def __init__(self, env: gymnasium.Env | gymnasium.vector.VectorEnv):
+        super().__init__(env)  # type: ignore[arg-type]  # __new__ has made it a gymnasium.Env
         self._last: tuple = ()  # empty before the first reset: None could be an observation
 
     @property

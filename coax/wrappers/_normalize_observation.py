@@ -69,7 +69,12 @@ class NormalizeObservation(LastObservation):
             return VectorNormalizeObservation(env, *args, **kwargs)
         return super().__new__(cls)
 
-    def __init__(self, env: gymnasium.Env, normalizer: ObservationNormalizer | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        env: gymnasium.Env | gymnasium.vector.VectorEnv,
+        normalizer: ObservationNormalizer | None = None,
+        **kwargs: Any,
+    ):
         self._normalizer = fitting_normalizer(env, normalizer, **kwargs)
         super().__init__(env)
         self.observation_space = self._normalizer.normalized_space

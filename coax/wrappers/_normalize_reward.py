@@ -67,7 +67,9 @@ class NormalizeReward(LastObservation):
             return VectorNormalizeReward(env, *args, **kwargs)
         return super().__new__(cls)
 
-    def __init__(self, env: gymnasium.Env, normalizer: RewardNormalizer | None = None, **kwargs: Any):
+    def __init__(
+        self, env: gymnasium.Env | gymnasium.vector.VectorEnv, normalizer: RewardNormalizer | None = None, **kwargs: Any
+    ):
         self._normalizer = fitting_normalizer(env, normalizer, **kwargs)
         super().__init__(env)
 

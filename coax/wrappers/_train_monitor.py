@@ -91,7 +91,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
 
     def __init__(
         self,
-        env: gymnasium.Env,
+        env: gymnasium.Env | gymnasium.vector.VectorEnv,
         tensorboard_dir: str | os.PathLike | None = None,
         tensorboard_write_all: bool = False,
         log_all_metrics: bool = False,
@@ -100,7 +100,7 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         sinks: Sink | Iterable[Sink] = (),
         **logger_kwargs: Any,
     ):
-        gymnasium.Wrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, env)  # type: ignore[arg-type]  # __new__ has made it a gymnasium.Env
         self._set_up(tensorboard_dir, tensorboard_write_all, log_all_metrics, smoothing, sinks, **logger_kwargs)
 
     # --- the environment
