@@ -10,7 +10,12 @@ from tests.pages import DOC, blocks, pages, path_of, run
 
 # Pages that need more than the others: marks, and modules of extras.
 MARKS = {"guides/seeing": pytest.mark.full}
-NEEDS = {"guides/seeing": ("matplotlib", "PIL", "pygame")}
+NEEDS = {
+    "getting_started/cartpole": ("matplotlib",),
+    "getting_started/frozen_lake": ("matplotlib",),
+    "getting_started/pendulum": ("matplotlib",),
+    "guides/seeing": ("matplotlib", "PIL", "pygame"),
+}
 
 # Pages whose code runs elsewhere: in processes of its own, by tests/test_several_devices.py.
 ELSEWHERE = {"guides/several_devices"}
@@ -108,3 +113,31 @@ def _(first):
     table, found = (space["q_best"].params["linear"]["w"] for space in (first, again))
     assert np.abs(table).max() > 0
     np.testing.assert_array_equal(found, table)
+
+
+@states("getting_started/frozen_lake")
+def _(space):
+    # six steps to the goal, the last one rewarded, from each of the cells on the two shortest ways to the left of it
+    table = np.asarray(space["q"].params["linear"]["w"])
+    np.testing.assert_allclose(table[[0, 4, 8, 9, 13, 14]].max(axis=1), 0.9 ** np.array([5, 4, 3, 2, 1, 0]), rtol=0.02)
+    assert space["lengths"].tolist() == [6] * 10
+
+
+@states("getting_started/cartpole")
+def _(space):
+    # a random policy lasts for 22 steps, and 195 is what Gymnasium calls solved with a limit of 200
+    assert space["lengths"].mean() > 195
+    assert space["curves"]["DQN"].seeds.shape[0] == 1
+
+
+@states("getting_started/pendulum")
+def _(space):
+    # one that hangs still gets 200 times -(pi ** 2), and one that moves at random about -1200
+    assert space["returns"].mean() > -500
+    assert np.abs(space["a"]).max() <= 2
+
+
+@states("guides/three_gears")
+def _(space):
+    assert space["lengths"].mean() > 195
+    assert len(space["buffer"]) == 20_000
