@@ -1,0 +1,133 @@
+"""Draws the functions that the pages about concepts speak of: ``python doc/pictures/draw_functions.py``.
+
+Each picture is drawn with the functions of coax themselves, and written next to this file. Needs matplotlib.
+"""
+
+import pathlib
+import sys
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+
+import coax
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+HERE = pathlib.Path(__file__).parent
+CARD, INK, FAINT, EDGE = "#fbfbf8", "#22303c", "#55626c", "#d5d8d2"
+BLUE, ORANGE, GREEN, PURPLE = "#2b6cb0", "#c2621b", "#2f855a", "#6b46c1"
+STYLE = {
+    "figure.facecolor": CARD,
+    "axes.facecolor": CARD,
+    "savefig.facecolor": CARD,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e8e2",
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "text.color": INK,
+    "font.size": 10,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "svg.hashsalt": "coax",
+}
+
+
+def panels(n, height=3.1):
+    """A row of n axes on a card."""
+    figure, axes = plt.subplots(1, n, figsize=(8.4, height), layout="constrained")
+    return figure, np.atleast_1d(axes)
+
+
+def value_losses():
+    """The loss of one error, for each loss function."""
+    losses = coax.value_losses
+    figure, (left, middle, right) = panels(3)
+    e = jnp.linspace(-3, 3, 301)
+    zero = jnp.zeros_like(e)
+    left.plot(e, losses.mse_each(zero, e), color=BLUE, label="mse")
+    left.plot(e, losses.huber_each(zero, e), color=ORANGE, label="huber")
+    left.set(title="values", xlabel="prediction minus target", ylabel="loss", ylim=(0, 4.6))
+    for tau, color in ((0.1, BLUE), (0.5, GREEN), (0.9, ORANGE)):
+        each = losses.quantile_huber_each(zero[:, None], e[:, None], jnp.full((len(e), 1), tau))
+        middle.plot(e, each, color=color, label=rf"$\tau$ = {tau}")
+    middle.set(title="quantiles: quantile_huber", xlabel="prediction minus target")
+    right.plot(e, losses.logloss_sign_each(zero + 1, e), color=BLUE, label="label +1")
+    right.plot(e, losses.logloss_sign_each(zero - 1, e), color=ORANGE, label="label -1")
+    right.set(title="labels: logloss_sign", xlabel="logit")
+    for axes in (left, middle, right):
+        axes.legend()
+    return figure
+
+
+def value_transforms():
+    """The transform, and how far apart values are in its space."""
+    figure, (left, right) = panels(2)
+    x = jnp.linspace(-100, 100, 801)
+    for scale, color in ((1.0, BLUE), (10.0, ORANGE), (100.0, GREEN)):
+        f, _ = coax.value_transforms.LogTransform(scale)
+        left.plot(x, f(x), color=color, label=f"scale = {scale:g}")
+        right.plot(x, jax.vmap(jax.grad(f))(x), color=color)
+    left.plot(x, x, color=FAINT, linewidth=1, linestyle=":", label="identity")
+    left.set(title="f(x): what is learned", xlabel="return x", ylim=(-75, 75))
+    left.legend()
+    right.set(title="slope of f: how much an error of 1 weighs", xlabel="return x", ylim=(0, 1.05))
+    return figure
+
+
+def proba_dists():
+    """Densities over a Box of two distributions, and a law that is brought back to its bins."""
+    figure, (left, middle, right) = panels(3, height=3.3)
+    box = gymnasium.spaces.Box(-1, 1, ())
+    x = jnp.linspace(-0.998, 0.998, 400)
+    kinds = ((0.0, 0.5, BLUE), (0.0, 2.0, ORANGE), (1.0, 0.7, GREEN))
+    for axes, dist in ((left, coax.proba_dists.NormalDist(box)), (middle, coax.proba_dists.SquashedNormalDist(box))):
+        for mu, sigma, color in kinds:
+            params = {"mu": jnp.full_like(x, mu), "logvar": jnp.full_like(x, 2 * np.log(sigma))}
+            log_density = dist.log_proba(params, dist.from_element(x))
+            if axes is left:  # that of the variate: to see it over the Box, add the logarithm of the slope
+                log_density += jnp.log(jax.vmap(jax.grad(dist.from_element))(x))
+            label = rf"$\mu$ = {mu:g}, $\sigma$ = {sigma:g}"
+            axes.plot(x, jnp.exp(log_density), color=color, label=label)
+        axes.set(title=type(dist).__name__, xlabel="action in the Box", ylim=(0, 3))
+        axes.legend(loc="upper center", fontsize=8)
+    left.set(ylabel="density")
+
+    dist = coax.proba_dists.DiscretizedIntervalDist(gymnasium.spaces.Box(-0.5, 10.5, ()), num_bins=11)
+    probs = jnp.zeros(11).at[jnp.array([2, 4, 8])].set(jnp.array([0.3, 0.5, 0.2]))
+    moved = dist.affine_transform({"logits": jnp.log(probs)}, scale=0.9, shift=1.0)
+    right.bar(dist.atoms - 0.15, probs, width=0.3, color="#9db8d6", label="Z")
+    right.vlines(1 + 0.9 * dist.atoms[[2, 4, 8]], 0, [0.3, 0.5, 0.2], color=PURPLE, linestyle=":", label="1 + 0.9 Z")
+    right.bar(dist.atoms + 0.15, dist.mean(moved), width=0.3, color=ORANGE, label="on the bins")
+    right.set(title="project", xlabel="return", ylabel="probability", ylim=(0, 0.72), xticks=range(0, 11, 2))
+    right.legend(fontsize=8)
+    return figure
+
+
+DRAWN = [value_losses, value_transforms, proba_dists]
+
+
+def main(names):
+    """Draw the pictures of these names, or all."""
+    for draw in DRAWN:
+        if names and draw.__name__ not in names:
+            continue
+        with plt.rc_context(STYLE):
+            figure = draw()
+            figure.savefig(HERE / f"{draw.__name__}.svg", metadata={"Date": None})
+            plt.close(figure)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
