@@ -115,7 +115,30 @@ def proba_dists():
     return figure
 
 
-DRAWN = [value_losses, value_transforms, proba_dists]
+def regularizers():
+    """What a bonus for entropy, or a price for leaving a prior, does to a policy with two actions."""
+    figure, (left, right) = panels(2)
+    p = jnp.linspace(1e-4, 1 - 1e-4, 500)
+    dist = coax.proba_dists.CategoricalDist(gymnasium.spaces.Discrete(2))
+    params = {"logits": jnp.log(jnp.stack([p, 1 - p], axis=-1))}
+    prior = {"logits": jnp.log(jnp.array([0.2, 0.8]))}
+    terms = (
+        (left, dist.entropy(params), r"value + $\beta$ entropy"),
+        (right, -dist.kl_divergence(params, prior), r"value - $\beta$ KL to the prior (0.2, 0.8)"),
+    )
+    for axes, term, title in terms:
+        for beta, color in ((0.0, FAINT), (0.5, BLUE), (1.0, GREEN), (3.0, ORANGE)):
+            total = p + beta * term  # the better action is worth 1, the other one 0
+            best = int(jnp.argmax(total))
+            axes.plot(p, total, color=color, label=rf"$\beta$ = {beta:g}")
+            axes.plot(p[best], total[best], "o", color=color, markersize=5)
+        axes.set(title=title, xlabel="probability of the better action")
+        axes.legend(fontsize=8)
+    right.set(ylim=(-2.2, 1.15))
+    return figure
+
+
+DRAWN = [value_losses, value_transforms, proba_dists, regularizers]
 
 
 def main(names):
