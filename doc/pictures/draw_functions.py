@@ -5,8 +5,10 @@ Each picture is drawn with the functions of coax themselves, and written next to
 
 import pathlib
 import sys
+import types
 
 import gymnasium
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import matplotlib
@@ -138,7 +140,42 @@ def regularizers():
     return figure
 
 
-DRAWN = [value_losses, value_transforms, proba_dists, regularizers]
+def policy_objectives():
+    """What PPO maximises, over the ratio of probabilities; and what weights an imitation gives to advantages."""
+    figure, (left, right) = panels(2)
+    space = gymnasium.spaces.Discrete(1)
+    env = types.SimpleNamespace(observation_space=space, action_space=gymnasium.spaces.Discrete(2))
+    pi = coax.Policy(lambda S, is_training: {"logits": hk.Linear(2, w_init=jnp.zeros)(S)}, env)  # probabilities 1/2
+
+    def objective(updater, ratio, adv):
+        row = coax.reward_tracing.TransitionBatch.from_single(0, 0, np.log(0.5 / ratio), 0, False, 0.9, 0)
+        _, _, metrics = updater.grads_and_metrics(row, np.array([adv]))
+        return -float(metrics[f"{type(updater).__name__}/loss"])
+
+    plain = coax.policy_objectives.PPOClip(pi, epsilon=0.2)
+    dual = coax.policy_objectives.PPOClip(pi, epsilon=0.2, dual_clip=1.5)
+    ratios = np.linspace(0.03, 2.2, 110)
+    for updater, adv, color, style, label in (
+        (plain, 1.0, BLUE, "-", "advantage 1"),
+        (plain, -1.0, ORANGE, "-", "advantage -1"),
+        (dual, -1.0, GREEN, "--", "the same, dual_clip = 1.5"),
+    ):
+        left.plot(ratios, [objective(updater, r, adv) for r in ratios], style, color=color, label=label)
+    left.axvline(1, color=FAINT, linewidth=1, linestyle=":")
+    left.set(title=r"PPOClip, $\epsilon$ = 0.2", xlabel="ratio of probabilities, new to old", ylabel="objective", ylim=(-2.4, 2.6))
+    left.legend(fontsize=8, loc="upper right")
+
+    adv = np.linspace(-3, 3, 61)
+    for temperature, color in ((0.5, ORANGE), (1.0, GREEN), (2.0, BLUE)):
+        cloning = coax.policy_objectives.CrossEntropy(pi, temperature=temperature, max_weight=5.0)
+        weights = [objective(cloning, 1.0, a) / np.log(0.5) for a in adv]
+        right.plot(adv, weights, color=color, label=f"temperature = {temperature:g}")
+    right.set(title="CrossEntropy, max_weight = 5", xlabel="advantage", ylabel="weight of the action")
+    right.legend(fontsize=8, loc="upper left")
+    return figure
+
+
+DRAWN = [value_losses, value_transforms, proba_dists, regularizers, policy_objectives]
 
 
 def main(names):
