@@ -138,8 +138,8 @@ class ClippedDoubleQLearning(Several, TDLearning):
 
     References
     ----------
-    Fujimoto, van Hoof and Meger (2018), section 4.2, and 5.3 for `target_noise`; `subset` is that of Chen et al. (2021),
-    algorithm 1.
+    Fujimoto, van Hoof and Meger (2018), section 4.2, and 5.3 for `target_noise`; `subset` is that of Chen et al.
+    (2021), algorithm 1.
     """
 
     def __init__(

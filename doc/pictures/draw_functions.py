@@ -162,7 +162,8 @@ def policy_objectives():
     ):
         left.plot(ratios, [objective(updater, r, adv) for r in ratios], style, color=color, label=label)
     left.axvline(1, color=FAINT, linewidth=1, linestyle=":")
-    left.set(title=r"PPOClip, $\epsilon$ = 0.2", xlabel="ratio of probabilities, new to old", ylabel="objective", ylim=(-2.4, 2.6))
+    left.set(title=r"PPOClip, $\epsilon$ = 0.2", ylabel="objective", ylim=(-2.4, 2.6))
+    left.set_xlabel("ratio of probabilities, new to old")
     left.legend(fontsize=8, loc="upper right")
 
     adv = np.linspace(-3, 3, 61)
