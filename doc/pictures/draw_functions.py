@@ -50,6 +50,7 @@ def panels(n, height=3.1):
     """A row of n axes on a card."""
     figure, axes = plt.subplots(1, n, figsize=(8.4, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    figure.patch.set(edgecolor=EDGE, linewidth=2)
     return figure, np.atleast_1d(axes)
 
 
