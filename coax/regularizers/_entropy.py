@@ -32,7 +32,8 @@ class EntropyRegularizer(Regularizer):
 
     Notes
     -----
-    It reports ``EntropyRegularizer/beta`` and ``EntropyRegularizer/entropy``, the mean over the rows that count.
+    It reports ``EntropyRegularizer/beta`` and ``EntropyRegularizer/entropy``, the mean over the rows that count; in the
+    metrics of an updater these stand behind its name, as ``VanillaPG/EntropyRegularizer/entropy``.
 
     References
     ----------

@@ -45,8 +45,8 @@ class KLDivRegularizer(Regularizer):
 
     Notes
     -----
-    It reports ``KLDivRegularizer/beta`` and ``KLDivRegularizer/kl_div``, the mean over the rows that count. A prior
-    that excludes what `f` allows makes it infinite.
+    It reports ``KLDivRegularizer/beta`` and ``KLDivRegularizer/kl_div``, the mean over the rows that count; in the
+    metrics of an updater these stand behind its name. A prior that excludes what `f` allows makes it infinite.
 
     References
     ----------

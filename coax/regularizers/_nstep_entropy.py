@@ -54,7 +54,7 @@ class NStepEntropyRegularizer(Regularizer):
     Notes
     -----
     It reports ``EntropyRegularizer/beta`` and ``EntropyRegularizer/entropy``: the mean entropy, without discounts, over
-    all states that contribute.
+    all states that contribute. In the metrics of an updater these stand behind its name.
     """
 
     gamma = Number(0, 1)

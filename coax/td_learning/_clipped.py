@@ -138,7 +138,8 @@ class ClippedDoubleQLearning(Several, TDLearning):
 
     References
     ----------
-    Fujimoto, van Hoof and Meger (2018), section 5; `subset` is that of Chen et al. (2021), algorithm 1.
+    Fujimoto, van Hoof and Meger (2018), section 4.2, and 5.3 for `target_noise`; `subset` is that of Chen et al.
+    (2021), algorithm 1.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class SoftClippedDoubleQLearning(Several, TDLearning):
 
     References
     ----------
-    Haarnoja et al. (2018), section 4.2; Fujimoto, van Hoof and Meger (2018), section 5.
+    Haarnoja et al. (2018), section 4.2; Fujimoto, van Hoof and Meger (2018), section 4.2.
     """
 
     def __init__(
