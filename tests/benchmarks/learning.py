@@ -1,7 +1,9 @@
 """What the example programs reach: train several seeds of each, evaluate, and compare with a gate.
 
 ``python -m tests.benchmarks.learning`` lists the names, ``... learning dqn ppo`` trains these, ``... learning all`` all
-of them. ``--write`` puts the results into ``doc/benchmarks/learning.rst``.
+of them. ``--write`` puts the results into ``doc/benchmarks/learning.rst``, the learning curve of each seed into
+``doc/benchmarks/curves``, and a picture of them into ``doc/pictures/curves``. ``--draw`` draws the pictures again from
+the curves that are there, and trains nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import importlib.util
+import math
 import multiprocessing
 import os
 import pathlib
@@ -26,24 +30,32 @@ from coax.plotting import interquartile_mean
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "doc" / "benchmarks" / "learning.rst"
+CURVES = ROOT / "doc" / "benchmarks" / "curves"
+PICTURES = ROOT / "doc" / "pictures" / "curves"
 MARK = ".. the table is written by the command above\n"
 HEAD = ("name", "environment", "steps", "returns", "mean", "iqm", "gate", "seconds")
 N_EPISODES = 20
 N_PROCESSES = 2
+N_POINTS = 100  # of a curve
 
 
 class Row(NamedTuple):
     """One algorithm on one environment: a script, and the mean return that it is to reach."""
 
     name: str
-    script: str  # below examples/; it leaves `pi` and `env` behind
+    script: str  # below examples/; it leaves `pi` and `env` behind, and perhaps a `test_env` to evaluate in
     steps: int
     gate: float
     seeds: int = 5
-    env_id: str | None = None  # where it is evaluated; by default in the environment that it leaves behind
+    env_id: str | None = None  # what its environment is called; by default as that says which it leaves behind
 
 
 ROWS = [
+    Row("qlearning", "frozen_lake/qlearning.py", 2_500, 1),
+    Row("double_qlearning", "frozen_lake/double_qlearning.py", 2_500, 1),
+    Row("sarsa", "frozen_lake/sarsa.py", 2_500, 1),
+    Row("expected_sarsa", "frozen_lake/expected_sarsa.py", 2_500, 1),
+    Row("reinforce", "frozen_lake/reinforce.py", 20_000, 1),
     Row("dqn", "cartpole/dqn.py", 50_000, 475),
     Row("dqn_vector", "cartpole/dqn_vector.py", 50_000, 475),
     Row("c51", "cartpole/c51.py", 50_000, 475),
@@ -54,6 +66,7 @@ ROWS = [
     Row("compiled_dqn", "compiled/cartpole_dqn.py", 50_000, 475, env_id="CartPole-v1"),
     Row("compiled_ppo", "compiled/cartpole_ppo.py", 100_000, 475, env_id="CartPole-v1"),
     Row("a2c", "cartpole/a2c.py", 200_000, 450),
+    Row("model_based", "cartpole/model_based.py", 5_000, 400),
     Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
     Row("sac", "pendulum/sac.py", 15_000, -180),
     Row("sac_vector", "pendulum/sac_vector.py", 15_000, -180),
@@ -68,11 +81,12 @@ ROWS = [
 
 
 class Result(NamedTuple):
-    """What one seed reached: the mean return of the mode of the policy, and how long it trained."""
+    """What one seed reached: the returns of the mode of the policy, how long it trained, and its learning curve."""
 
     env_id: str
     episodes: list[float]
     seconds: float
+    curve: list[tuple[int, float]]  # the monitor's T, and the mean return of training episodes; none without a monitor
 
     @property
     def mean(self) -> float:
@@ -84,13 +98,55 @@ def train(script, steps, seed, env_id=None):
     one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ.update(COAX_STEPS=str(steps), SEED=str(seed), XLA_FLAGS=one_thread)
     jax.config.update("jax_platforms", "cpu")
+    returns = watch(steps)
     start = time.perf_counter()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         program = runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
     seconds = time.perf_counter() - start
     env_id = env_id or program["env"].unwrapped.spec.id
-    found = coax.training.evaluate(env_id, program["pi"].mode, N_EPISODES, seed=10_000 + seed)
-    return Result(env_id, found.returns.tolist(), seconds)
+    where = program.get("test_env", env_id)  # one that the training does not use, wrapped as the policy wants it
+    found = coax.training.evaluate(where, program["pi"].mode, N_EPISODES, seed=10_000 + seed)
+    return Result(env_id, found.returns.tolist(), seconds, thinned(returns.episodes, steps))
+
+
+class Returns(coax.sinks.Sink):
+    """The return of each episode that a monitor reports, or the mean of those of an interval, and when it was over."""
+
+    def __init__(self):
+        self.episodes: list[tuple[int, float]] = []
+
+    def write(self, T, numbers, metrics):
+        if numbers["t"] and math.isfinite(numbers["G"]):  # an interval may have no end of an episode
+            self.episodes.append((T, numbers["G"]))
+
+
+def watch(steps):
+    """Have the monitors of this process tell their returns, also those of compiled loops about as often as wanted."""
+    returns, monitor, on_device = Returns(), coax.wrappers.TrainMonitor, coax.wrappers.DeviceTrainMonitor
+    often = {"every": max(1, steps // N_POINTS), "sinks": [returns]}
+    coax.wrappers.TrainMonitor = lambda env, *args, **kwargs: monitor(env, *args, **{**kwargs, "sinks": [returns]})
+    coax.wrappers.DeviceTrainMonitor = lambda env, *args, **kwargs: on_device(env, *args, **{**kwargs, **often})
+    return returns
+
+
+def thinned(episodes, steps):
+    """The mean return of the episodes that ended in each hundredth of the way, at its end; where none ended, nothing.
+
+    Parameters
+    ----------
+    episodes : list of (int, float)
+        When each ended, in the monitor's T, and its return.
+    steps : int
+        The length of the way. What comes after it, as T also counts episodes, is put down in the same manner.
+
+    Returns
+    -------
+    list of (int, float)
+    """
+    parts: dict[int, list[float]] = {}
+    for T, G in episodes:
+        parts.setdefault(-(-T * N_POINTS // steps), []).append(G)
+    return [(i * steps // N_POINTS, float(np.mean(parts[i]))) for i in sorted(parts)]
 
 
 def measure(rows, n_seeds):
@@ -104,8 +160,8 @@ def measure(rows, n_seeds):
 
     Yields
     ------
-    tuple of Row, tuple of str
-        Each row and its line of the table, as soon as its last seed is done.
+    tuple of Row, tuple of str, dict from int to list of (int, float)
+        Each row, its line of the table and the curve of each seed, as soon as its last seed is done.
     """
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(N_PROCESSES, mp_context=context, max_tasks_per_child=1) as pool:
@@ -122,7 +178,7 @@ def measure(rows, n_seeds):
                 said = f"{row.name} seed {seed}: {result.mean:.1f} (lowest {min(result.episodes):.1f})"
                 print(f"{said} in {result.seconds:.0f} s", flush=True)
                 if len(results[row]) == (n_seeds or row.seeds):
-                    yield row, line(row, results[row])
+                    yield row, line(row, results[row]), {i: results[row][i].curve for i in sorted(results[row])}
         finally:  # after an error the rest is not begun
             pool.shutdown(cancel_futures=True)
 
@@ -163,12 +219,46 @@ def write(lines):
     PAGE.write_text(page.partition(MARK)[0] + MARK + "\n" + table([known[name] for name in order]))
 
 
+# --- the curves
+
+
+def write_curves(name, curves):
+    """Put down the curve of each seed, in place of all that were there: ``curves/NAME/SEED.csv``, with the steps as T.
+
+    These are files as :func:`coax.plotting.learning_curves` reads them.
+    """
+    folder = CURVES / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.csv"):
+        old.unlink()
+    for seed, curve in curves.items():
+        rows = [f"{T},{G:.5g}\n" for T, G in curve]
+        if rows:
+            (folder / f"{seed}.csv").write_text("T,G\n" + "".join(rows))
+
+
+def draw(row):
+    """The picture of the curves of a row, if it has any: each point is the mean over the last twentieth of the way."""
+    if not any((CURVES / row.name).glob("*.csv")):
+        return
+    axes, _ = coax.plotting.learning_curves({row.name: CURVES / row.name}, points=N_POINTS, window=row.steps / 20)
+    axes.axhline(row.gate, color="gray", linestyle="--", linewidth=1, label=f"gate {row.gate:g}, of the trained policy")
+    axes.set(title=f"examples/{row.script}", ylabel="return of a training episode")
+    axes.legend()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    picture = PICTURES / f"{row.name}.png"
+    axes.figure.savefig(picture, dpi=100)
+    image = importlib.import_module("PIL.Image")  # which matplotlib needs
+    image.open(picture).quantize(64).save(picture, optimize=True)  # a quarter of the size
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.learning", description=__doc__.split("\n")[0])
     names = [row.name for row in ROWS]
     parser.add_argument("name", nargs="*", help="which to train; all for all of them")
     parser.add_argument("--seeds", type=int, help="how many (by default what the row says)")
-    parser.add_argument("--write", action="store_true", help="put the results into doc/benchmarks/learning.rst")
+    parser.add_argument("--write", action="store_true", help="put the results and the curves into doc/")
+    parser.add_argument("--draw", action="store_true", help="draw the curves that are there again, without training")
     chosen = parser.parse_args(arguments)
     if unknown := sorted({*chosen.name} - {*names, "all"}):
         parser.error(f"expected names from {', '.join(names)}, or all, got {', '.join(unknown)}")
@@ -176,12 +266,21 @@ def main(arguments=None):
         print("\n".join(names))
         return 0
     rows = [row for row in ROWS if {row.name, "all"} & {*chosen.name}]
+    if chosen.draw:
+        for row in rows:
+            draw(row)
+        return 0
     start = time.perf_counter()
     reached = True
-    for row, cells in measure(rows, chosen.seeds):
+    for row, cells, curves in measure(rows, chosen.seeds):
         reached &= float(cells[HEAD.index("mean")]) >= row.gate
         if chosen.write:  # at once: the next one may take long
             write([cells])
+            write_curves(row.name, curves)
+            if importlib.util.find_spec("matplotlib") is None:
+                print(f"no picture of {row.name}, since matplotlib is missing: draw it with --draw where it is there")
+            else:
+                draw(row)
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes in all")
     return 0 if reached else 1
 
