@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.learning`` lists the names, ``... learning dqn ppo`` trains these, ``... learning all`` all
 of them. ``--write`` puts the results into ``doc/benchmarks/learning.rst``, the learning curve of each seed into
-``doc/benchmarks/curves``, and a picture of them into ``doc/pictures/curves``. ``--draw`` draws the pictures again from
-the curves that are there, and trains nothing.
+``doc/benchmarks/curves``, a picture of them into ``doc/pictures/curves``, and all that an algorithm's page shows of it
+into ``doc/algorithms/results``. ``--draw`` makes the latter two again from what is there, and trains nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "doc" / "benchmarks" / "learning.rst"
 CURVES = ROOT / "doc" / "benchmarks" / "curves"
 PICTURES = ROOT / "doc" / "pictures" / "curves"
+SHOWN = ROOT / "doc" / "algorithms" / "results"
 MARK = ".. the table is written by the command above\n"
 HEAD = ("name", "environment", "steps", "returns", "mean", "iqm", "gate", "seconds")
 N_EPISODES = 20
@@ -252,6 +253,21 @@ def draw(row):
     image.open(picture).quantize(64).save(picture, optimize=True)  # a quarter of the size
 
 
+def show(row):
+    """What the page of an algorithm includes: the picture and the line of the table, those that there are."""
+    cells = lines_of(PAGE.read_text()).get(row.name)
+    parts = []
+    if (PICTURES / f"{row.name}.png").exists():
+        seeds = len(list((CURVES / row.name).glob("*.csv")))
+        alt = f"return of the training episodes of examples/{row.script} over steps, {seeds} seeds"
+        parts.append(f".. image:: /pictures/curves/{row.name}.png\n   :alt: {alt}\n   :width: 600\n")
+    if cells is not None:
+        parts.append(f"``python -m tests.benchmarks.learning {row.name} --write`` trained these policies:\n")
+        parts.append(table([cells]))
+    SHOWN.mkdir(parents=True, exist_ok=True)
+    (SHOWN / f"{row.name}.txt").write_text("\n".join(parts))
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.learning", description=__doc__.split("\n")[0])
     names = [row.name for row in ROWS]
@@ -269,6 +285,7 @@ def main(arguments=None):
     if chosen.draw:
         for row in rows:
             draw(row)
+            show(row)
         return 0
     start = time.perf_counter()
     reached = True
@@ -281,6 +298,7 @@ def main(arguments=None):
                 print(f"no picture of {row.name}, since matplotlib is missing: draw it with --draw where it is there")
             else:
                 draw(row)
+            show(row)
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes in all")
     return 0 if reached else 1
 

@@ -165,6 +165,9 @@ def test_the_monitors_of_a_program_are_watched(monkeypatch):
 def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(learning, "CURVES", tmp_path / "curves")
     monkeypatch.setattr(learning, "PICTURES", tmp_path / "pictures")
+    monkeypatch.setattr(learning, "SHOWN", tmp_path / "shown")
+    monkeypatch.setattr(learning, "PAGE", tmp_path / "page.rst")
+    (tmp_path / "page.rst").write_text(learning.MARK)
     return tmp_path
 
 
@@ -239,10 +242,29 @@ def test_what_is_asked_for(measured):
     assert measured == [(["good", "bad"], None), (["good"], 2)]
 
 
+def test_what_an_algorithms_page_includes(folders):
+    row = learning.Row("dqn", "cartpole/dqn.py", 10, 1.0)
+    learning.show(row)
+    assert (folders / "shown" / "dqn.txt").read_text() == ""
+    learning.write([cells("dqn", "498.5")])
+    learning.show(row)
+    table = "\n".join((folders / "shown" / "dqn.txt").read_text().splitlines()[2:])
+    assert table == (folders / "page.rst").read_text().partition(learning.MARK)[2].strip()
+    assert "image" not in (folders / "shown" / "dqn.txt").read_text()
+    learning.write_curves("dqn", {0: [(5, 1.0)], 1: [(5, 2.0)]})
+    (folders / "pictures").mkdir()
+    (folders / "pictures" / "dqn.png").touch()
+    learning.show(row)
+    shown = (folders / "shown" / "dqn.txt").read_text()
+    assert shown.startswith(
+        ".. image:: /pictures/curves/dqn.png\n"
+        "   :alt: return of the training episodes of examples/cartpole/dqn.py over steps, 2 seeds\n"
+    )
+    assert "\n``python -m tests.benchmarks.learning dqn --write`` trained these policies:\n\n====" in shown
+
+
 def test_the_page_and_the_curves_are_written_when_asked(measured, folders, monkeypatch, capsys):
     page = folders / "page.rst"
-    page.write_text(learning.MARK)
-    monkeypatch.setattr(learning, "PAGE", page)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # where matplotlib is missing
     learning.main(["all"])
     assert page.read_text() == learning.MARK
@@ -250,6 +272,7 @@ def test_the_page_and_the_curves_are_written_when_asked(measured, folders, monke
     learning.main(["all", "--write"])
     assert list(learning.lines_of(page.read_text())) == ["good", "bad"]
     assert sorted(path.parent.name for path in folders.rglob("0.csv")) == ["bad", "good"]
+    assert sorted(path.name for path in (folders / "shown").iterdir()) == ["bad.txt", "good.txt"]
     assert "no picture of bad, since matplotlib is missing" in capsys.readouterr().out
 
 
@@ -270,6 +293,13 @@ def test_names_are_listed(capsys):
 @pytest.mark.parametrize("row", learning.ROWS, ids=lambda row: row.name)
 def test_the_scripts_are_there(row):
     assert (learning.ROOT / "examples" / row.script).is_file()
+
+
+def test_all_that_was_measured_is_shown():
+    measured = learning.lines_of(learning.PAGE.read_text())
+    assert set(measured) <= {path.stem for path in learning.SHOWN.iterdir()} <= {row.name for row in learning.ROWS}
+    for name, line in measured.items():
+        assert learning.table([line]) in (learning.SHOWN / f"{name}.txt").read_text()
 
 
 def test_the_page_in_the_documentation_has_a_place_for_the_table():
