@@ -20,6 +20,7 @@ import re
 import runpy
 import sys
 import time
+from importlib import metadata
 from typing import NamedTuple
 
 import jax
@@ -27,6 +28,7 @@ import numpy as np
 
 import coax
 from coax.plotting import interquartile_mean
+from tests.benchmarks.timing import machine
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "doc" / "benchmarks" / "learning.rst"
@@ -216,8 +218,16 @@ def write(lines):
     """Put new lines into the table of the page; those of other names stay."""
     page = PAGE.read_text()
     known = {**lines_of(page), **{cells[0]: cells for cells in lines}}
-    order = [row.name for row in ROWS if row.name in known]
-    PAGE.write_text(page.partition(MARK)[0] + MARK + "\n" + table([known[name] for name in order]))
+    found = table([known[row.name] for row in ROWS if row.name in known])
+    where = f"The latest of these were measured on {here()}\n"
+    PAGE.write_text(page.partition(MARK)[0] + "\n".join([MARK, found, where]))
+
+
+def here():
+    """The machine and the versions, in a line."""
+    names = ("jax", "jaxlib", "dm-haiku", "optax", "gymnasium", "numpy")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    return f"{machine()}; Python {sys.version.split()[0]}, coax {coax.__version__}, {versions}."
 
 
 # --- the curves

@@ -18,6 +18,7 @@ def test_the_page_keeps_what_was_not_measured(tmp_path, monkeypatch):
     page.write_text("Text of two lines\nwith a rest.\n\n" + learning.MARK)
     monkeypatch.setattr(learning, "PAGE", page)
     monkeypatch.setattr(learning, "ROWS", [learning.Row(name, "", 1, 1.0) for name in ("one", "two", "three")])
+    monkeypatch.setattr(learning, "here", lambda: "a machine; Python 3.11.")
     learning.write([cells("two", "2.0")])
     learning.write([cells("one", "1.0")])
     learning.write([cells("two", "2.5")])
@@ -31,6 +32,7 @@ def test_the_page_keeps_what_was_not_measured(tmp_path, monkeypatch):
         "one   CartPole-v1  50,000  500 499 498  1.0   499.0  475   33\n"
         "two   CartPole-v1  50,000  500 499 498  2.5   499.0  475   33\n"
         "====  ===========  ======  ===========  ====  =====  ====  =======\n"
+        "\nThe latest of these were measured on a machine; Python 3.11.\n"
     )
 
 
@@ -249,7 +251,8 @@ def test_what_an_algorithms_page_includes(folders):
     learning.write([cells("dqn", "498.5")])
     learning.show(row)
     table = "\n".join((folders / "shown" / "dqn.txt").read_text().splitlines()[2:])
-    assert table == (folders / "page.rst").read_text().partition(learning.MARK)[2].strip()
+    assert table in (folders / "page.rst").read_text()
+    assert "498.5" in table
     assert "image" not in (folders / "shown" / "dqn.txt").read_text()
     learning.write_curves("dqn", {0: [(5, 1.0)], 1: [(5, 2.0)]})
     (folders / "pictures").mkdir()
