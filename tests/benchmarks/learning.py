@@ -264,18 +264,23 @@ def draw(row):
 
 
 def show(row):
-    """What the page of an algorithm includes: the picture and the line of the table, those that there are."""
+    """What the page of an algorithm includes: the picture and the line of the table, those that there are; and a small
+    picture for the gallery.
+    """
     cells = lines_of(PAGE.read_text()).get(row.name)
-    parts = []
+    parts, small = [], ""
     if (PICTURES / f"{row.name}.png").exists():
         seeds = len(list((CURVES / row.name).glob("*.csv")))
         alt = f"return of the training episodes of examples/{row.script} over steps, {seeds} seeds"
-        parts.append(f".. image:: /pictures/curves/{row.name}.png\n   :alt: {alt}\n   :width: 600\n")
+        picture = f".. image:: /pictures/curves/{row.name}.png\n   :alt: {alt}\n"
+        parts.append(f"{picture}   :width: 600\n")
+        small = f"{picture}   :width: 150\n"
     if cells is not None:
         parts.append(f"``python -m tests.benchmarks.learning {row.name} --write`` trained these policies:\n")
         parts.append(table([cells]))
     SHOWN.mkdir(parents=True, exist_ok=True)
     (SHOWN / f"{row.name}.txt").write_text("\n".join(parts))
+    (SHOWN / f"{row.name}.small.txt").write_text(small)  # for the gallery
 
 
 def main(arguments=None):

@@ -247,7 +247,7 @@ def test_what_is_asked_for(measured):
 def test_what_an_algorithms_page_includes(folders):
     row = learning.Row("dqn", "cartpole/dqn.py", 10, 1.0)
     learning.show(row)
-    assert (folders / "shown" / "dqn.txt").read_text() == ""
+    assert (folders / "shown" / "dqn.txt").read_text() == (folders / "shown" / "dqn.small.txt").read_text() == ""
     learning.write([cells("dqn", "498.5")])
     learning.show(row)
     table = "\n".join((folders / "shown" / "dqn.txt").read_text().splitlines()[2:])
@@ -264,6 +264,8 @@ def test_what_an_algorithms_page_includes(folders):
         "   :alt: return of the training episodes of examples/cartpole/dqn.py over steps, 2 seeds\n"
     )
     assert "\n``python -m tests.benchmarks.learning dqn --write`` trained these policies:\n\n====" in shown
+    small = (folders / "shown" / "dqn.small.txt").read_text()
+    assert small.splitlines() == [*shown.splitlines()[:2], "   :width: 150"]
 
 
 def test_the_page_and_the_curves_are_written_when_asked(measured, folders, monkeypatch, capsys):
@@ -275,7 +277,12 @@ def test_the_page_and_the_curves_are_written_when_asked(measured, folders, monke
     learning.main(["all", "--write"])
     assert list(learning.lines_of(page.read_text())) == ["good", "bad"]
     assert sorted(path.parent.name for path in folders.rglob("0.csv")) == ["bad", "good"]
-    assert sorted(path.name for path in (folders / "shown").iterdir()) == ["bad.txt", "good.txt"]
+    assert sorted(path.name for path in (folders / "shown").iterdir()) == [
+        "bad.small.txt",
+        "bad.txt",
+        "good.small.txt",
+        "good.txt",
+    ]
     assert "no picture of bad, since matplotlib is missing" in capsys.readouterr().out
 
 
@@ -300,7 +307,8 @@ def test_the_scripts_are_there(row):
 
 def test_all_that_was_measured_is_shown():
     measured = learning.lines_of(learning.PAGE.read_text())
-    assert set(measured) <= {path.stem for path in learning.SHOWN.iterdir()} <= {row.name for row in learning.ROWS}
+    shown = {path.name.partition(".")[0] for path in learning.SHOWN.iterdir()}
+    assert set(measured) <= shown <= {row.name for row in learning.ROWS}
     for name, line in measured.items():
         assert learning.table([line]) in (learning.SHOWN / f"{name}.txt").read_text()
 
