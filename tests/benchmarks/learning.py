@@ -249,18 +249,35 @@ def write_curves(name, curves):
 
 
 def draw(row):
-    """The picture of the curves of a row, if it has any: each point is the mean over the last twentieth of the way."""
+    """The picture of the curves of a row, if it has any: each point is the mean over the last twentieth of the way.
+
+    And a small one for the gallery, which shows the shape and nothing else.
+    """
     if not any((CURVES / row.name).glob("*.csv")):
         return
-    axes, _ = coax.plotting.learning_curves({row.name: CURVES / row.name}, points=N_POINTS, window=row.steps / 20)
+    arguments = {row.name: CURVES / row.name}, "G"
+    options = {"points": N_POINTS, "window": row.steps / 20}
+    PICTURES.mkdir(parents=True, exist_ok=True)
+
+    axes, _ = coax.plotting.learning_curves(*arguments, **options)
     axes.axhline(row.gate, color="gray", linestyle="--", linewidth=1, label=f"gate {row.gate:g}, of the trained policy")
     axes.set(title=f"examples/{row.script}", ylabel="return of a training episode")
     axes.legend()
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    picture = PICTURES / f"{row.name}.png"
-    axes.figure.savefig(picture, dpi=100)
+    save_picture(axes.figure, PICTURES / f"{row.name}.png")
+
+    axes, _ = coax.plotting.learning_curves(*arguments, **options)
+    axes.axhline(row.gate, color="gray", linestyle="--", linewidth=1)
+    axes.get_legend().remove()
+    axes.set(xlabel="", ylabel="", xticks=[], yticks=[])
+    axes.figure.set_size_inches(2, 1)
+    save_picture(axes.figure, PICTURES / f"{row.name}.small.png")
+
+
+def save_picture(figure, path):
+    """As a file of a quarter of the size that it would have with all colours."""
+    figure.savefig(path, dpi=100)
     image = importlib.import_module("PIL.Image")  # which matplotlib needs
-    image.open(picture).quantize(64).save(picture, optimize=True)  # a quarter of the size
+    image.open(path).quantize(64).save(path, optimize=True)
 
 
 def show(row):
@@ -272,9 +289,8 @@ def show(row):
     if (PICTURES / f"{row.name}.png").exists():
         seeds = len(list((CURVES / row.name).glob("*.csv")))
         alt = f"return of the training episodes of examples/{row.script} over steps, {seeds} seeds"
-        picture = f".. image:: /pictures/curves/{row.name}.png\n   :alt: {alt}\n"
-        parts.append(f"{picture}   :width: 600\n")
-        small = f"{picture}   :width: 150\n"
+        parts.append(f".. image:: /pictures/curves/{row.name}.png\n   :alt: {alt}\n   :width: 600\n")
+        small = f".. image:: /pictures/curves/{row.name}.small.png\n   :alt: {alt}\n   :width: 130\n"
     if cells is not None:
         parts.append(f"``python -m tests.benchmarks.learning {row.name} --write`` trained these policies:\n")
         parts.append(table([cells]))

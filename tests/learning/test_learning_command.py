@@ -202,8 +202,9 @@ def test_a_picture_is_drawn_of_the_curves_that_are_there(folders, monkeypatch):
     monkeypatch.setattr(learning, "ROWS", rows)
     learning.write_curves("ppo", {0: [(5, 1.0), (10, 3.0)], 1: [(5, 2.0), (10, 4.0)]})
     assert learning.main(["all", "--draw"]) == 0
-    assert [path.name for path in (folders / "pictures").iterdir()] == ["ppo.png"]
-    assert (folders / "pictures" / "ppo.png").stat().st_size < 60_000
+    sizes = {path.name: path.stat().st_size for path in (folders / "pictures").iterdir()}
+    assert sorted(sizes) == ["ppo.png", "ppo.small.png"]
+    assert sizes["ppo.small.png"] < sizes["ppo.png"] < 60_000
 
 
 @pytest.mark.gate
@@ -265,7 +266,11 @@ def test_what_an_algorithms_page_includes(folders):
     )
     assert "\n``python -m tests.benchmarks.learning dqn --write`` trained these policies:\n\n====" in shown
     small = (folders / "shown" / "dqn.small.txt").read_text()
-    assert small.splitlines() == [*shown.splitlines()[:2], "   :width: 150"]
+    assert small.splitlines() == [
+        ".. image:: /pictures/curves/dqn.small.png",
+        shown.splitlines()[1],
+        "   :width: 130",
+    ]
 
 
 def test_the_page_and_the_curves_are_written_when_asked(measured, folders, monkeypatch, capsys):
