@@ -27,6 +27,7 @@ from . import (
     value_transforms,
     wrappers,
 )
+from ._absent import absent as _absent
 from ._entries import Number, Rng
 from ._lifting import check, cond, jit, scan, transform
 from ._stateful import Stateful
@@ -112,7 +113,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {}
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module 'coax' has no attribute {name!r}")
+        raise _absent("coax", name)
     module_name, attribute = _LAZY[name]
     module = importlib.import_module(module_name)
     value = module if attribute is None else getattr(module, attribute)

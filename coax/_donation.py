@@ -30,19 +30,29 @@ class InPlace:
     ``consuming`` donates its first argument, for state that nobody else can hold, and returns a list of leaves:
     putting a tree together runs Python, which must not happen between consuming the old state and keeping the new one.
     ``pure`` does not donate, for use under a transformation, where the arrays belong to whoever called it.
+
+    Parameters
+    ----------
+    fun : callable
+    name : str
+        What JAX calls it where it says what it compiles: see ``jax.log_compiles``.
     """
 
     __slots__ = ("__weakref__", "_calls_back", "_tree", "consuming", "pure")
 
-    def __init__(self, fun: Callable):
+    def __init__(self, fun: Callable, name: str):
         self._calls_back: bool | None = None
 
         def flat(given: Any, *args: Any) -> list:
             leaves, self._tree = jax.tree.flatten(fun(given, *args))
             return leaves
 
+        def whole(*args: Any) -> Any:
+            return fun(*args)
+
+        flat.__name__ = whole.__name__ = name
         self.consuming = jax.jit(flat, donate_argnums=0)
-        self.pure = jax.jit(fun)
+        self.pure = jax.jit(whole)
 
     def result(self, leaves: list) -> Any:
         """What the function returned, of the leaves that ``consuming`` returned."""

@@ -404,7 +404,10 @@ def _loop_length(length: int | None, xs: Any) -> int:
 
 
 def _body_loop(step: Callable, length: int, objs: Sequence[Stateful]) -> Callable:
-    return lambda xs: _scan_in_frame(step, length, objs, xs)
+    def loop(xs: Any) -> Any:
+        return _scan_in_frame(step, length, objs, xs)
+
+    return functools.update_wrapper(loop, step, updated=())
 
 
 _LOOPS: weakref.WeakKeyDictionary[Callable, dict] = weakref.WeakKeyDictionary()

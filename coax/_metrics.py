@@ -61,7 +61,7 @@ class Metrics(Mapping):
         for i in reversed(range(len(self._names))):
             if name in self._names[i]:
                 return i, self._names[i].index(name)
-        raise KeyError(name)
+        raise KeyError(f"{name!r} is not among these metrics: {', '.join(self.names)}")
 
     def __getitem__(self, name: str) -> Any:
         i, j = self._find(name)
@@ -70,6 +70,9 @@ class Metrics(Mapping):
         if i not in self._host:
             self._host[i] = np.asarray(self._arrays[i])
         return self._host[i][..., j]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        raise TypeError(f"Metrics are read-only, got {name!r} to set. Fix: metrics = {{**metrics, {name!r}: value}}.")
 
     def __contains__(self, name: object) -> bool:
         return any(name in part for part in self._names)  # without a look at the values

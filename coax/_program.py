@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -49,6 +50,7 @@ def record(
         out_leaves, out_tree = jax.tree.flatten(out)
         return [*jax.tree.leaves(new), *out_leaves]
 
+    functools.update_wrapper(flat, fun, updated=())  # so that errors of JAX name the function and its line
     closed = jax.make_jaxpr(flat)(*leaves)
     ins, outs = closed.jaxpr.invars, closed.jaxpr.outvars
     changed = tuple(i for i in range(n) if outs[i] is not ins[i])
@@ -120,7 +122,14 @@ def compile_program(
         return program([leaves[i] for i in range(len(leaves))], arg_leaves)
 
     places = _places(states)
-    return Compiled(InPlace(call), program, donated, kept, places, _changes(places, program))
+    return Compiled(
+        InPlace(call, getattr(fun, "__name__", type(fun).__name__)),
+        program,
+        donated,
+        kept,
+        places,
+        _changes(places, program),
+    )
 
 
 def _places(states: Sequence) -> list[tuple[int, Any]]:

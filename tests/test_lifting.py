@@ -69,6 +69,20 @@ def test_jit_is_a_decorator_and_keeps_the_name():
     assert int(twice(2, minus=1)) == 9
 
 
+def test_errors_of_jax_name_the_function_and_its_line():
+    counter = Counter()
+
+    def positive():
+        return 1 if counter.step() > 0 else 0
+
+    where = f"the function positive at {__file__}:{positive.__code__.co_firstlineno} "
+    for call in (coax.jit(positive, over=counter), lambda: coax.scan(positive, 3, over=counter)):
+        with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
+            call()
+        assert where in str(caught.value)
+    assert_walked(counter, 0, 0)
+
+
 @pytest.mark.parametrize("unjitted", [False, True])
 def test_scan_does_what_python_does(unjitted):
     counter = Counter(seed=3)

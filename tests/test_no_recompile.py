@@ -176,6 +176,25 @@ def test_the_first_call_compiles_one_program():
         assert len(found) == 1
 
 
+def test_what_is_compiled_has_a_name():
+    o = make(optax.adam(0.01))
+
+    def learn(batch):
+        return o.qlearning.update(batch)["QLearning/loss"]
+
+    def turn(size):
+        return learn(batch(1))
+
+    for call, name in (
+        (lambda: o.qlearning.update(batch(1)), "QLearning.update"),
+        (lambda: coax.jit(learn, over=o.qlearning)(batch(1)), "learn"),
+        (lambda: coax.scan(turn, over=o.qlearning, xs=jnp.arange(3)), "turn"),
+    ):
+        with compilations() as found:
+            call()
+        assert f"jit({name})" in found or f"jit_{name}" in found or name in found
+
+
 def test_the_integer_type_of_an_observation_does_not_matter():
     q = coax.Q(func_q, TABLE, random_seed=1)
     pi = coax.EpsilonGreedy(q)

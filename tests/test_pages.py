@@ -141,3 +141,26 @@ def _(space):
 def _(space):
     assert space["lengths"].mean() > 195
     assert len(space["buffer"]) == 20_000
+
+@states("guides/coming_from_coax")
+def _(space):
+    # six steps from the start to the goal
+    assert (space["returns"].tolist(), space["lengths"].tolist()) == ([1] * 5, [6] * 5)
+
+
+@states("guides/coming_from_others")
+def _(space):
+    # 4,096 steps are 8 rollouts of 512, each with 4 passes of 4 minibatches; T counts a step or a reset of each
+    assert space["updates"] == 8 * 4 * 4
+    assert space["envs"].T == 4_096 + 4
+    assert space["returns"].min() >= 8  # no pole falls sooner
+
+
+@states("guides/slow_loops")
+def _(space):
+    assert (space["again"], space["other_size"]) == ([], ["QLearning.update"])
+
+
+@states("algorithms/behaviour_cloning")
+def _(space):
+    assert space["agreement"] > 0.95  # of two actions

@@ -44,6 +44,32 @@ def test_a_name_that_is_not_there():
         _ = coax.nothing
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("coax.Worker", r"play several environments at once .*, or send the state of the objects, obj\.state, "),
+        ("coax.utils.make_dmc", "take an environment .* from the package shimmy"),
+        (
+            "coax.wrappers.BoxActionsToDiscrete",
+            r"use gymnasium\.wrappers\.TransformAction with a Discrete space of",
+        ),
+        ("coax.wrappers.BoxActionsToReals", "leave it out: the policies of coax stay inside the Box by themselves"),
+        ("coax.wrappers.MetaPolicyEnv", "call the policy that was chosen in your loop"),
+    ],
+)
+def test_a_name_of_before_says_what_to_do(name, instead):
+    module, _, attribute = name.rpartition(".")
+    text = f"module '{module}' has no attribute '{attribute}', which coax 0.1.13 had. Fix: {instead}"
+    with pytest.raises(AttributeError, match=text):
+        getattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.parametrize("module", ["coax", "coax.utils", "coax.wrappers"])
+def test_other_names_that_are_not_there(module):
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'nothing'$"):
+        _ = importlib.import_module(module).nothing
+
+
 def test_lazy_names(monkeypatch):
     monkeypatch.setitem(coax._LAZY, "spell_out", ("json", "dumps"))
     monkeypatch.setitem(coax._LAZY, "shelf", ("json", None))

@@ -78,12 +78,18 @@ def _general(space: gymnasium.Space, field: str, owner: str) -> Callable[[Any, A
             casted, leading = cast(_without_dead_rows(space, x, live))
         if leading != (len(live),):
             raise ValueError(
-                f"{name}: expected one element of {space} per transition, leading axes ({len(live)},), "
-                f"got leading axes {leading}. Fix: give every field one row per transition."
+                f"{name}: expected one element of {space} for each of {len(live)} transitions, "
+                f"got {_axes(leading)}. Fix: give every field one row per transition, of the environment that the "
+                "functions were made for."
             )
         return casted
 
     return check
+
+
+def _axes(leading: tuple) -> str:
+    """How many elements there are."""
+    return f"leading axes {leading} of them" if leading else "one single element"
 
 
 def _without_dead_rows(space: gymnasium.Space, x: Any, live: np.ndarray) -> Any:

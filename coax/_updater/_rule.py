@@ -109,10 +109,10 @@ class GradientRule(Rule):
 
     def __init__(self, core: Core):
         self.core = core
-        self.step = InPlace(functools.partial(self._step, with_each=False))
-        self.step_with_each = InPlace(functools.partial(self._step, with_each=True))
+        self.step = InPlace(functools.partial(self._step, with_each=False), f"{core.name}.update")
+        self.step_with_each = InPlace(functools.partial(self._step, with_each=True), f"{core.name}.update")
         self.gradients = jax.jit(self._gradients)
-        self.apply = InPlace(self._apply)
+        self.apply = InPlace(self._apply, f"{core.name}.apply_grads")
 
     @abc.abstractmethod
     def loss(self, states: list, batch: Batch, weights: Weights, key: Any) -> Loss:

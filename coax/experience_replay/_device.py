@@ -36,7 +36,7 @@ class UniformRule(Rule):
         self.rows = Rows(capacity, layout)
         self.empty = self.rows.empty
         self.read = jax.jit(self.rows.read)
-        self.add = InPlace(self._add)
+        self.add = InPlace(self._add, "DeviceReplayBuffer.add")
         self.sample = jax.jit(self._sample, static_argnums=3)
 
     def _add(self, given: dict[str, Any], rest: dict[str, Any], leaves: list[Any], mask: Any) -> dict[str, Any]:

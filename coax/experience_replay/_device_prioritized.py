@@ -43,7 +43,9 @@ class PrioritizedRule(Rule):
         self.rows = Rows(capacity, layout)
         self.read = jax.jit(self.rows.read)
         self.most = float(np.finfo(np.float32).max) / 4 / capacity  # so that the sum of all is finite
-        self.add, self.update, self.rescale = InPlace(self._add), InPlace(self._update), InPlace(self._rescale)
+        self.add = InPlace(self._add, "DevicePrioritizedReplayBuffer.add")
+        self.update = InPlace(self._update, "DevicePrioritizedReplayBuffer.update")
+        self.rescale = InPlace(self._rescale, "DevicePrioritizedReplayBuffer.alpha")
         self.sample = jax.jit(self._sample, static_argnums=3)
 
     def empty(self) -> Entries:

@@ -12,6 +12,8 @@ from ..utils import enable_logging
 
 __all__ = ("MonitorLogger", "is_shown", "log_line", "show_lines")
 
+_ARGUMENTS = ("name", "level", "output_filepath", "output_level", "logger")
+
 
 def log_line(counters: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
     """All about an episode in one line.
@@ -85,7 +87,17 @@ def show_lines(class_name: str, **kwargs: Any) -> MonitorLogger:
         What the lines say whose they are.
     **kwargs
         For :func:`coax.utils.enable_logging`.
+
+    Raises
+    ------
+    TypeError
+        If one of these is unknown.
     """
+    if unknown := sorted(kwargs.keys() - _ARGUMENTS):
+        raise TypeError(
+            f"{class_name}: expected, besides its own arguments, those of its log lines ({', '.join(_ARGUMENTS)}), "
+            f"got {', '.join(unknown)}. Fix: leave that out, or look for a slip in the name."
+        )
     logger = MonitorLogger(class_name)
     if "logger" in kwargs:  # that one shows the lines
         enable_logging(**kwargs)

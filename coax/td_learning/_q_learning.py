@@ -263,7 +263,7 @@ class SoftQLearning(TDLearning):
 def _next_action(updater: TDLearning, q: Any, pi_targ: Any, discrete: Callable) -> tuple[tuple, Any]:
     """Which policies say the next action, and the backup: the given one for Discrete actions."""
     if pi_targ is not None:
-        check_kind(updater, "pi_targ", pi_targ, AbstractPolicy, "a policy, or None")
+        check_kind(updater, "pi_targ", pi_targ, AbstractPolicy, "a policy, or None; a target network goes to q_targ=")
     if isinstance(q.action_space, gymnasium.spaces.Discrete):
         if pi_targ is not None:
             name = type(updater).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from .._absent import absent as _absent
 from ._activations import clipped_logit, double_relu
 from ._atomic import replacing
 from ._batching import batch_to_single, chunks_pow2, idx, single_to_batch, unvectorize
@@ -112,6 +113,6 @@ __all__ = (
 
 def __getattr__(name: str) -> Any:
     if name not in _HIGHER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise _absent("coax.utils", name)
     module, _, attribute = _HIGHER[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

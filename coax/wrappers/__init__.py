@@ -1,5 +1,8 @@
 """Environments around environments."""
 
+from typing import NoReturn as _NoReturn
+
+from .._absent import absent as _absent
 from ._action_masking import ActionMasking
 from ._atari import AtariPreprocessing
 from ._device_monitor import DeviceTrainMonitor
@@ -26,3 +29,7 @@ __all__ = (
     "VectorNormalizeReward",
     "VectorTrainMonitor",
 )
+
+
+def __getattr__(name: str) -> _NoReturn:
+    raise _absent("coax.wrappers", name)

@@ -1,7 +1,9 @@
 """What the example programs reach: train several seeds of each, evaluate, and compare with a gate.
 
 ``python -m tests.benchmarks.learning`` lists the names, ``... learning dqn ppo`` trains these, ``... learning all`` all
-of them. ``--write`` puts the results into ``doc/benchmarks/learning.rst``.
+of them. ``--write`` puts the results into ``doc/benchmarks/learning.rst``, the learning curve of each seed into
+``doc/benchmarks/curves``, a picture of them into ``doc/pictures/curves``, and all that an algorithm's page shows of it
+into ``doc/algorithms/results``. ``--draw`` makes the latter two again from what is there, and trains nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import importlib.util
+import math
 import multiprocessing
 import os
 import pathlib
@@ -16,6 +20,7 @@ import re
 import runpy
 import sys
 import time
+from importlib import metadata
 from typing import NamedTuple
 
 import jax
@@ -23,27 +28,37 @@ import numpy as np
 
 import coax
 from coax.plotting import interquartile_mean
+from tests.benchmarks.timing import machine
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "doc" / "benchmarks" / "learning.rst"
+CURVES = ROOT / "doc" / "benchmarks" / "curves"
+PICTURES = ROOT / "doc" / "pictures" / "curves"
+SHOWN = ROOT / "doc" / "algorithms" / "results"
 MARK = ".. the table is written by the command above\n"
 HEAD = ("name", "environment", "steps", "returns", "mean", "iqm", "gate", "seconds")
 N_EPISODES = 20
 N_PROCESSES = 2
+N_POINTS = 100  # of a curve
 
 
 class Row(NamedTuple):
     """One algorithm on one environment: a script, and the mean return that it is to reach."""
 
     name: str
-    script: str  # below examples/; it leaves `pi` and `env` behind
+    script: str  # below examples/; it leaves `pi` and `env` behind, and perhaps a `test_env` to evaluate in
     steps: int
     gate: float
     seeds: int = 5
-    env_id: str | None = None  # where it is evaluated; by default in the environment that it leaves behind
+    env_id: str | None = None  # what its environment is called; by default as that says which it leaves behind
 
 
 ROWS = [
+    Row("qlearning", "frozen_lake/qlearning.py", 2_500, 1),
+    Row("double_qlearning", "frozen_lake/double_qlearning.py", 2_500, 1),
+    Row("sarsa", "frozen_lake/sarsa.py", 2_500, 1),
+    Row("expected_sarsa", "frozen_lake/expected_sarsa.py", 2_500, 1),
+    Row("reinforce", "frozen_lake/reinforce.py", 20_000, 1),
     Row("dqn", "cartpole/dqn.py", 50_000, 475),
     Row("dqn_vector", "cartpole/dqn_vector.py", 50_000, 475),
     Row("c51", "cartpole/c51.py", 50_000, 475),
@@ -54,6 +69,7 @@ ROWS = [
     Row("compiled_dqn", "compiled/cartpole_dqn.py", 50_000, 475, env_id="CartPole-v1"),
     Row("compiled_ppo", "compiled/cartpole_ppo.py", 100_000, 475, env_id="CartPole-v1"),
     Row("a2c", "cartpole/a2c.py", 200_000, 450),
+    Row("model_based", "cartpole/model_based.py", 5_000, 400),
     Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
     Row("sac", "pendulum/sac.py", 15_000, -180),
     Row("sac_vector", "pendulum/sac_vector.py", 15_000, -180),
@@ -68,11 +84,12 @@ ROWS = [
 
 
 class Result(NamedTuple):
-    """What one seed reached: the mean return of the mode of the policy, and how long it trained."""
+    """What one seed reached: the returns of the mode of the policy, how long it trained, and its learning curve."""
 
     env_id: str
     episodes: list[float]
     seconds: float
+    curve: list[tuple[int, float]]  # the monitor's T, and the mean return of training episodes; none without a monitor
 
     @property
     def mean(self) -> float:
@@ -84,13 +101,55 @@ def train(script, steps, seed, env_id=None):
     one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ.update(COAX_STEPS=str(steps), SEED=str(seed), XLA_FLAGS=one_thread)
     jax.config.update("jax_platforms", "cpu")
+    returns = watch(steps)
     start = time.perf_counter()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         program = runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
     seconds = time.perf_counter() - start
     env_id = env_id or program["env"].unwrapped.spec.id
-    found = coax.training.evaluate(env_id, program["pi"].mode, N_EPISODES, seed=10_000 + seed)
-    return Result(env_id, found.returns.tolist(), seconds)
+    where = program.get("test_env", env_id)  # one that the training does not use, wrapped as the policy wants it
+    found = coax.training.evaluate(where, program["pi"].mode, N_EPISODES, seed=10_000 + seed)
+    return Result(env_id, found.returns.tolist(), seconds, thinned(returns.episodes, steps))
+
+
+class Returns(coax.sinks.Sink):
+    """The return of each episode that a monitor reports, or the mean of those of an interval, and when it was over."""
+
+    def __init__(self):
+        self.episodes: list[tuple[int, float]] = []
+
+    def write(self, T, numbers, metrics):
+        if numbers["t"] and math.isfinite(numbers["G"]):  # an interval may have no end of an episode
+            self.episodes.append((T, numbers["G"]))
+
+
+def watch(steps):
+    """Have the monitors of this process tell their returns, also those of compiled loops about as often as wanted."""
+    returns, monitor, on_device = Returns(), coax.wrappers.TrainMonitor, coax.wrappers.DeviceTrainMonitor
+    often = {"every": max(1, steps // N_POINTS), "sinks": [returns]}
+    coax.wrappers.TrainMonitor = lambda env, *args, **kwargs: monitor(env, *args, **{**kwargs, "sinks": [returns]})
+    coax.wrappers.DeviceTrainMonitor = lambda env, *args, **kwargs: on_device(env, *args, **{**kwargs, **often})
+    return returns
+
+
+def thinned(episodes, steps):
+    """The mean return of the episodes that ended in each hundredth of the way, at its end; where none ended, nothing.
+
+    Parameters
+    ----------
+    episodes : list of (int, float)
+        When each ended, in the monitor's T, and its return.
+    steps : int
+        The length of the way. What comes after it, as T also counts episodes, is put down in the same manner.
+
+    Returns
+    -------
+    list of (int, float)
+    """
+    parts: dict[int, list[float]] = {}
+    for T, G in episodes:
+        parts.setdefault(-(-T * N_POINTS // steps), []).append(G)
+    return [(i * steps // N_POINTS, float(np.mean(parts[i]))) for i in sorted(parts)]
 
 
 def measure(rows, n_seeds):
@@ -104,8 +163,8 @@ def measure(rows, n_seeds):
 
     Yields
     ------
-    tuple of Row, tuple of str
-        Each row and its line of the table, as soon as its last seed is done.
+    tuple of Row, tuple of str, dict from int to list of (int, float)
+        Each row, its line of the table and the curve of each seed, as soon as its last seed is done.
     """
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(N_PROCESSES, mp_context=context, max_tasks_per_child=1) as pool:
@@ -122,7 +181,7 @@ def measure(rows, n_seeds):
                 said = f"{row.name} seed {seed}: {result.mean:.1f} (lowest {min(result.episodes):.1f})"
                 print(f"{said} in {result.seconds:.0f} s", flush=True)
                 if len(results[row]) == (n_seeds or row.seeds):
-                    yield row, line(row, results[row])
+                    yield row, line(row, results[row]), {i: results[row][i].curve for i in sorted(results[row])}
         finally:  # after an error the rest is not begun
             pool.shutdown(cancel_futures=True)
 
@@ -159,8 +218,85 @@ def write(lines):
     """Put new lines into the table of the page; those of other names stay."""
     page = PAGE.read_text()
     known = {**lines_of(page), **{cells[0]: cells for cells in lines}}
-    order = [row.name for row in ROWS if row.name in known]
-    PAGE.write_text(page.partition(MARK)[0] + MARK + "\n" + table([known[name] for name in order]))
+    found = table([known[row.name] for row in ROWS if row.name in known])
+    where = f"The latest of these were measured on {here()}\n"
+    PAGE.write_text(page.partition(MARK)[0] + "\n".join([MARK, found, where]))
+
+
+def here():
+    """The machine and the versions, in a line."""
+    names = ("jax", "jaxlib", "dm-haiku", "optax", "gymnasium", "numpy")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    return f"{machine()}; Python {sys.version.split()[0]}, coax {coax.__version__}, {versions}."
+
+
+# --- the curves
+
+
+def write_curves(name, curves):
+    """Put down the curve of each seed, in place of all that were there: ``curves/NAME/SEED.csv``, with the steps as T.
+
+    These are files as :func:`coax.plotting.learning_curves` reads them.
+    """
+    folder = CURVES / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.csv"):
+        old.unlink()
+    for seed, curve in curves.items():
+        rows = [f"{T},{G:.5g}\n" for T, G in curve]
+        if rows:
+            (folder / f"{seed}.csv").write_text("T,G\n" + "".join(rows))
+
+
+def draw(row):
+    """The picture of the curves of a row, if it has any: each point is the mean over the last twentieth of the way.
+
+    And a small one for the gallery, which shows the shape and nothing else.
+    """
+    if not any((CURVES / row.name).glob("*.csv")):
+        return
+    arguments = {row.name: CURVES / row.name}, "G"
+    options = {"points": N_POINTS, "window": row.steps / 20}
+    PICTURES.mkdir(parents=True, exist_ok=True)
+
+    axes, _ = coax.plotting.learning_curves(*arguments, **options)
+    axes.axhline(row.gate, color="gray", linestyle="--", linewidth=1, label=f"gate {row.gate:g}, of the trained policy")
+    axes.set(title=f"examples/{row.script}", ylabel="return of a training episode")
+    axes.legend()
+    save_picture(axes.figure, PICTURES / f"{row.name}.png")
+
+    axes, _ = coax.plotting.learning_curves(*arguments, **options)
+    axes.axhline(row.gate, color="gray", linestyle="--", linewidth=1)
+    axes.get_legend().remove()
+    axes.set(xlabel="", ylabel="", xticks=[], yticks=[])
+    axes.figure.set_size_inches(2, 1)
+    save_picture(axes.figure, PICTURES / f"{row.name}.small.png")
+
+
+def save_picture(figure, path):
+    """As a file of a quarter of the size that it would have with all colours."""
+    figure.savefig(path, dpi=100)
+    image = importlib.import_module("PIL.Image")  # which matplotlib needs
+    image.open(path).quantize(64).save(path, optimize=True)
+
+
+def show(row):
+    """What the page of an algorithm includes: the picture and the line of the table, those that there are; and a small
+    picture for the gallery.
+    """
+    cells = lines_of(PAGE.read_text()).get(row.name)
+    parts, small = [], ""
+    if (PICTURES / f"{row.name}.png").exists():
+        seeds = len(list((CURVES / row.name).glob("*.csv")))
+        alt = f"return of the training episodes of examples/{row.script} over steps, {seeds} seeds"
+        parts.append(f".. image:: /pictures/curves/{row.name}.png\n   :alt: {alt}\n   :width: 600\n")
+        small = f".. image:: /pictures/curves/{row.name}.small.png\n   :alt: {alt}\n   :width: 130\n"
+    if cells is not None:
+        parts.append(f"``python -m tests.benchmarks.learning {row.name} --write`` trained these policies:\n")
+        parts.append(table([cells]))
+    SHOWN.mkdir(parents=True, exist_ok=True)
+    (SHOWN / f"{row.name}.txt").write_text("\n".join(parts))
+    (SHOWN / f"{row.name}.small.txt").write_text(small)  # for the gallery
 
 
 def main(arguments=None):
@@ -168,7 +304,8 @@ def main(arguments=None):
     names = [row.name for row in ROWS]
     parser.add_argument("name", nargs="*", help="which to train; all for all of them")
     parser.add_argument("--seeds", type=int, help="how many (by default what the row says)")
-    parser.add_argument("--write", action="store_true", help="put the results into doc/benchmarks/learning.rst")
+    parser.add_argument("--write", action="store_true", help="put the results and the curves into doc/")
+    parser.add_argument("--draw", action="store_true", help="draw the curves that are there again, without training")
     chosen = parser.parse_args(arguments)
     if unknown := sorted({*chosen.name} - {*names, "all"}):
         parser.error(f"expected names from {', '.join(names)}, or all, got {', '.join(unknown)}")
@@ -176,12 +313,23 @@ def main(arguments=None):
         print("\n".join(names))
         return 0
     rows = [row for row in ROWS if {row.name, "all"} & {*chosen.name}]
+    if chosen.draw:
+        for row in rows:
+            draw(row)
+            show(row)
+        return 0
     start = time.perf_counter()
     reached = True
-    for row, cells in measure(rows, chosen.seeds):
+    for row, cells, curves in measure(rows, chosen.seeds):
         reached &= float(cells[HEAD.index("mean")]) >= row.gate
         if chosen.write:  # at once: the next one may take long
             write([cells])
+            write_curves(row.name, curves)
+            if importlib.util.find_spec("matplotlib") is None:
+                print(f"no picture of {row.name}, since matplotlib is missing: draw it with --draw where it is there")
+            else:
+                draw(row)
+            show(row)
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes in all")
     return 0 if reached else 1
 

@@ -1,7 +1,11 @@
-"""The command that trains the examples: what it computes, and the page that it writes."""
+"""The command that trains the examples: what it computes, the page and the curves that it writes."""
 
+import importlib.util
+
+import numpy as np
 import pytest
 
+import coax
 from tests.benchmarks import learning
 
 
@@ -14,6 +18,7 @@ def test_the_page_keeps_what_was_not_measured(tmp_path, monkeypatch):
     page.write_text("Text of two lines\nwith a rest.\n\n" + learning.MARK)
     monkeypatch.setattr(learning, "PAGE", page)
     monkeypatch.setattr(learning, "ROWS", [learning.Row(name, "", 1, 1.0) for name in ("one", "two", "three")])
+    monkeypatch.setattr(learning, "here", lambda: "a machine; Python 3.11.")
     learning.write([cells("two", "2.0")])
     learning.write([cells("one", "1.0")])
     learning.write([cells("two", "2.5")])
@@ -27,6 +32,7 @@ def test_the_page_keeps_what_was_not_measured(tmp_path, monkeypatch):
         "one   CartPole-v1  50,000  500 499 498  1.0   499.0  475   33\n"
         "two   CartPole-v1  50,000  500 499 498  2.5   499.0  475   33\n"
         "====  ===========  ======  ===========  ====  =====  ====  =======\n"
+        "\nThe latest of these were measured on a machine; Python 3.11.\n"
     )
 
 
@@ -84,7 +90,7 @@ def test_measure(tmp_path, capsys):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     rows = [learning.Row("three", str(script), 10, 34.5, seeds=4), learning.Row("two", str(script), 20, 62, seeds=2)]
-    lines = {row.name: cells[:-1] for row, cells in learning.measure(rows, None)}
+    lines = {row.name: cells[:-1] for row, cells, _ in learning.measure(rows, None)}
     assert lines == {
         "three": ("three", "ThreeSteps-v0", "10", "30 33 36 39", "34.5", "34.5", "34.5"),
         "two": ("two", "ThreeSteps-v0", "20", "60 63", "61.5", "61.5", "62"),
@@ -100,8 +106,105 @@ def test_measure(tmp_path, capsys):
 def test_measure_so_many_seeds(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    ((_, line),) = learning.measure([learning.Row("three", str(script), 10, 34.5)], 1)
+    ((_, line, _),) = learning.measure([learning.Row("three", str(script), 10, 34.5)], 1)
     assert line[3] == "30"
+
+
+# The rewards of three steps with a monitor: 1 + 2 + 3 in each episode of the first seed, ten times that in the second.
+WITH_MONITOR = SCRIPT.replace(
+    'float(os.environ["COAX_STEPS"]) + float(os.environ["SEED"])', 'self.t * 10.0 ** int(os.environ["SEED"])'
+).replace(
+    'env = gymnasium.make("ThreeSteps-v0")',
+    """
+import coax
+
+env = coax.wrappers.TrainMonitor(gymnasium.make("ThreeSteps-v0"))
+for _ in range(4):
+    env.reset()
+    for _ in range(3):
+        env.step(0)
+test_env = gymnasium.wrappers.TransformReward(gymnasium.make("ThreeSteps-v0"), lambda r: -r)
+""",
+)
+
+
+@pytest.mark.gate
+def test_the_curve_of_each_seed(tmp_path):
+    # Each episode is a reset and three steps: they end at T = 4, 8, 12, 16, in hundredths of 200 steps, so two wide.
+    script = tmp_path / "script.py"
+    script.write_text(WITH_MONITOR)
+    ((_, cells, curves),) = learning.measure([learning.Row("three", str(script), 200, 0.0)], 2)
+    assert curves == {0: [(T, 6.0) for T in (4, 8, 12, 16)], 1: [(T, 60.0) for T in (4, 8, 12, 16)]}
+    assert cells[:5] == ("three", "ThreeSteps-v0", "200", "-6 -60", "-33.0")  # in the test_env, whose rewards are -r
+
+
+def test_a_curve_is_thinned_to_hundredths():
+    # Of a way of 1,000 each part is 10: (0, 10], (10, 20], ...; what comes after the end goes on in that manner.
+    episodes = [(1, 1.0), (10, 2.0), (11, 5.0), (995, 7.0), (1_000, 9.0), (1_001, 4.0)]
+    assert learning.thinned(episodes, 1_000) == [(10, 1.5), (20, 5.0), (1_000, 8.0), (1_010, 4.0)]
+    assert learning.thinned([], 1_000) == []
+
+
+def test_an_interval_without_the_end_of_an_episode_is_no_point():
+    returns = learning.Returns()
+    returns.write(5, {"G": float("nan"), "t": 0}, {})
+    returns.write(10, {"G": -3.0, "t": 2}, {})
+    assert returns.episodes == [(10, -3.0)]
+
+
+def test_the_monitors_of_a_program_are_watched(monkeypatch):
+    for name in ("TrainMonitor", "DeviceTrainMonitor"):
+        monkeypatch.setattr(coax.wrappers, name, getattr(coax.wrappers, name))
+    returns = learning.watch(2_000)  # a hundredth of which is 20
+    env = coax.wrappers.DeviceTrainMonitor(coax.envs.JaxVectorEnv(coax.envs.CartPole(), 4), every=1_000, level="ERROR")
+    for _ in range(100):
+        env.step(np.array([0, 1, 0, 1]))
+    assert env.every == 20
+    assert 0 < len(returns.episodes) <= 20
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(learning, "CURVES", tmp_path / "curves")
+    monkeypatch.setattr(learning, "PICTURES", tmp_path / "pictures")
+    monkeypatch.setattr(learning, "SHOWN", tmp_path / "shown")
+    monkeypatch.setattr(learning, "PAGE", tmp_path / "page.rst")
+    (tmp_path / "page.rst").write_text(learning.MARK)
+    return tmp_path
+
+
+def test_curves_are_files_that_can_be_drawn(folders):
+    learning.write_curves("dqn", {0: [(5, 1.0), (10, 3.25)], 1: [(5, 2.0), (10, 4.0)]})
+    assert (folders / "curves" / "dqn" / "0.csv").read_text() == "T,G\n5,1\n10,3.25\n"
+    drawn = coax.plotting.seed_curves(folders / "curves" / "dqn", points=2)["dqn"]
+    np.testing.assert_array_equal(drawn.steps, [5, 10])
+    np.testing.assert_array_equal(drawn.seeds, [[1, 3.25], [2, 4]])
+
+
+def test_curves_replace_those_of_the_same_name_only(folders):
+    learning.write_curves("dqn", {0: [(5, 1.0)], 1: [(5, 2.0)]})
+    learning.write_curves("ppo", {0: [(5, 3.0)]})
+    learning.write_curves("dqn", {0: [(5, 4.0)]})
+    found = {str(path.relative_to(folders)): path.read_text() for path in folders.rglob("*.csv")}
+    assert found == {"curves/dqn/0.csv": "T,G\n5,4\n", "curves/ppo/0.csv": "T,G\n5,3\n"}
+
+
+def test_a_program_without_a_monitor_has_no_curve(folders):
+    learning.write_curves("dqn", {0: []})
+    assert not list(folders.rglob("*.csv"))
+    learning.draw(learning.Row("dqn", "dqn.py", 10, 1.0))
+    assert not (folders / "pictures").exists()
+
+
+def test_a_picture_is_drawn_of_the_curves_that_are_there(folders, monkeypatch):
+    pytest.importorskip("matplotlib")
+    rows = [learning.Row(name, "", 10, 1.0) for name in ("dqn", "ppo")]
+    monkeypatch.setattr(learning, "ROWS", rows)
+    learning.write_curves("ppo", {0: [(5, 1.0), (10, 3.0)], 1: [(5, 2.0), (10, 4.0)]})
+    assert learning.main(["all", "--draw"]) == 0
+    sizes = {path.name: path.stat().st_size for path in (folders / "pictures").iterdir()}
+    assert sorted(sizes) == ["ppo.png", "ppo.small.png"]
+    assert sizes["ppo.small.png"] < sizes["ppo.png"] < 60_000
 
 
 @pytest.mark.gate
@@ -123,7 +226,7 @@ def measured(monkeypatch):
 
     def measure(rows, n_seeds):
         asked.append(([row.name for row in rows], n_seeds))
-        return [(row, cells(row.name, "-90.0")) for row in rows]
+        return [(row, cells(row.name, "-90.0"), {0: [(1, -90.0)]}) for row in rows]
 
     rows = [learning.Row("good", "", 1, -90), learning.Row("bad", "", 1, -89.9, seeds=3)]
     monkeypatch.setattr(learning, "ROWS", rows)
@@ -142,14 +245,50 @@ def test_what_is_asked_for(measured):
     assert measured == [(["good", "bad"], None), (["good"], 2)]
 
 
-def test_the_page_is_written_when_asked(measured, tmp_path, monkeypatch):
-    page = tmp_path / "page.rst"
-    page.write_text(learning.MARK)
-    monkeypatch.setattr(learning, "PAGE", page)
+def test_what_an_algorithms_page_includes(folders):
+    row = learning.Row("dqn", "cartpole/dqn.py", 10, 1.0)
+    learning.show(row)
+    assert (folders / "shown" / "dqn.txt").read_text() == (folders / "shown" / "dqn.small.txt").read_text() == ""
+    learning.write([cells("dqn", "498.5")])
+    learning.show(row)
+    table = "\n".join((folders / "shown" / "dqn.txt").read_text().splitlines()[2:])
+    assert table in (folders / "page.rst").read_text()
+    assert "498.5" in table
+    assert "image" not in (folders / "shown" / "dqn.txt").read_text()
+    learning.write_curves("dqn", {0: [(5, 1.0)], 1: [(5, 2.0)]})
+    (folders / "pictures").mkdir()
+    (folders / "pictures" / "dqn.png").touch()
+    learning.show(row)
+    shown = (folders / "shown" / "dqn.txt").read_text()
+    assert shown.startswith(
+        ".. image:: /pictures/curves/dqn.png\n"
+        "   :alt: return of the training episodes of examples/cartpole/dqn.py over steps, 2 seeds\n"
+    )
+    assert "\n``python -m tests.benchmarks.learning dqn --write`` trained these policies:\n\n====" in shown
+    small = (folders / "shown" / "dqn.small.txt").read_text()
+    assert small.splitlines() == [
+        ".. image:: /pictures/curves/dqn.small.png",
+        shown.splitlines()[1],
+        "   :width: 130",
+    ]
+
+
+def test_the_page_and_the_curves_are_written_when_asked(measured, folders, monkeypatch, capsys):
+    page = folders / "page.rst"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # where matplotlib is missing
     learning.main(["all"])
     assert page.read_text() == learning.MARK
+    assert not (folders / "curves").exists()
     learning.main(["all", "--write"])
     assert list(learning.lines_of(page.read_text())) == ["good", "bad"]
+    assert sorted(path.parent.name for path in folders.rglob("0.csv")) == ["bad", "good"]
+    assert sorted(path.name for path in (folders / "shown").iterdir()) == [
+        "bad.small.txt",
+        "bad.txt",
+        "good.small.txt",
+        "good.txt",
+    ]
+    assert "no picture of bad, since matplotlib is missing" in capsys.readouterr().out
 
 
 def test_an_unknown_name_is_refused(measured, capsys):
@@ -169,6 +308,14 @@ def test_names_are_listed(capsys):
 @pytest.mark.parametrize("row", learning.ROWS, ids=lambda row: row.name)
 def test_the_scripts_are_there(row):
     assert (learning.ROOT / "examples" / row.script).is_file()
+
+
+def test_all_that_was_measured_is_shown():
+    measured = learning.lines_of(learning.PAGE.read_text())
+    shown = {path.name.partition(".")[0] for path in learning.SHOWN.iterdir()}
+    assert set(measured) <= shown <= {row.name for row in learning.ROWS}
+    for name, line in measured.items():
+        assert learning.table([line]) in (learning.SHOWN / f"{name}.txt").read_text()
 
 
 def test_the_page_in_the_documentation_has_a_place_for_the_table():

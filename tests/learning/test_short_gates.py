@@ -16,5 +16,5 @@ ROWS = {row.name: row for row in learning.ROWS}
     ],
 )
 def test_one_seed(name, steps, gate):
-    ((_, cells),) = learning.measure([ROWS[name]._replace(steps=steps, gate=gate)], n_seeds=1)
+    ((_, cells, _),) = learning.measure([ROWS[name]._replace(steps=steps, gate=gate)], n_seeds=1)
     assert float(cells[learning.HEAD.index("mean")]) >= gate

@@ -61,7 +61,7 @@ def with_row(name, row, value):
         (
             {"S": np.zeros((ref.B, 3), int)},
             ValueError,
-            "transition_batch.S: expected one element of Discrete(16) per transition, leading axes (7,), got",
+            "transition_batch.S: expected one element of Discrete(16) for each of 7 transitions, got leading axes",
         ),
         ({"A": jnp.ones((ref.B, 1), int)}, ValueError, "transition_batch.A: expected one element of Discrete(4, start"),
     ],

@@ -440,7 +440,11 @@ PI = coax.EpsilonGreedy(Q)
         (lambda: Sarsa(V), TypeError, "Sarsa: expected q to be a Q, got V"),
         (lambda: Sarsa(Q, V), TypeError, "Sarsa: expected q_targ to be a Q, got V"),
         (lambda: QLearning(Q, None, [Q, Q]), TypeError, "QLearning: expected q_targ to be a Q, got list"),
-        (lambda: QLearning(Q, Q), TypeError, "QLearning: expected pi_targ to be a Policy, got Q"),
+        (
+            lambda: QLearning(Q, Q),
+            TypeError,
+            "QLearning: expected pi_targ to be a Policy, got Q. Fix: pass a policy, or None; a target network goes",
+        ),
         (lambda: QLearning(Q_BOX), TypeError, "QLearning: expected pi_targ to be a Policy, got NoneType"),
         (lambda: DoubleQLearning(Q_BOX), TypeError, "DoubleQLearning: expected pi_targ to be a Policy, got NoneType"),
         (lambda: DoubleQLearning(Q, select_with="x"), ValueError, "select_with: expected 'q_targ' or 'q', got 'x'"),

@@ -442,8 +442,9 @@ def test_a_copy_shows_its_lines_under_the_same_name(capsys, again):
 
 
 def test_unknown_logger_arguments():
-    with pytest.raises(TypeError, match="colour"):
-        TrainMonitor(Fixed(), colour="red")
+    text = r"TrainMonitor: expected, besides its own arguments, .*\(name, level, .*\), got color, colour\. Fix: "
+    with pytest.raises(TypeError, match=text):
+        TrainMonitor(Fixed(), colour="red", color="red")
 
 
 SCRIPT = """
