@@ -142,6 +142,7 @@ def _(space):
     assert space["lengths"].mean() > 195
     assert len(space["buffer"]) == 20_000
 
+
 @states("guides/coming_from_coax")
 def _(space):
     # six steps from the start to the goal
