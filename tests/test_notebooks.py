@@ -11,7 +11,7 @@ from tests.pages import DOC
 
 nbclient, nbformat, _, _ = map(pytest.importorskip, ("nbclient", "nbformat", "jupytext", "ipykernel"))  # the extra doc
 
-IN_GATE = {"frozen_lake/qlearning.py", "cartpole/dqn.py"}
+IN_GATE = {"frozen_lake/qlearning.py"}
 NEEDS = {"lunar_lander": "Box2D", "atari": "ale_py", "seeds.py": "matplotlib"}
 
 spec = importlib.util.spec_from_file_location("notebooks", DOC / "notebooks.py")
