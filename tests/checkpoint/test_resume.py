@@ -69,8 +69,13 @@ def test_resume_in_one_process(tmp_path):
     assert began["t"] > 0
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize("case", resumed.CASES)
+IN_GATE = ("dqn", "ppo", "compiled")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=getattr(pytest.mark, "gate" if case in IN_GATE else "full")) for case in resumed.CASES],
+)
 def test_resume_in_a_new_process(case, tmp_path):
     began = check(start_program, case, tmp_path, STEPS[case])
     in_episodes = [began["t"]] if isinstance(began["t"], int) else began["t"]

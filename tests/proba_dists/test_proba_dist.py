@@ -141,7 +141,7 @@ def nest(inner):
 SPACES = nest(nest(nest(LEAVES)))
 
 
-@pytest.mark.gate
+@pytest.mark.full
 @settings(max_examples=200)
 @given(SPACES, st.integers(0, 2**31 - 1))
 def test_any_space(space, seed):
