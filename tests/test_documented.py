@@ -6,8 +6,6 @@ import inspect
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.pages import pages, path_of
 
 STORED = Path(__file__).with_name("public_names.txt")
