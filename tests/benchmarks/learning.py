@@ -119,7 +119,7 @@ class Returns(coax.sinks.Sink):
         self.episodes: list[tuple[int, float]] = []
 
     def write(self, T, numbers, metrics):
-        if numbers["t"] and math.isfinite(numbers["G"]):  # an interval may have no end of an episode
+        if math.isfinite(numbers["G"]):  # NaN in an interval without the end of an episode
             self.episodes.append((T, numbers["G"]))
 
 
