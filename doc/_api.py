@@ -123,9 +123,9 @@ def other_name(app, env, node, contnode):
     for kind, page in (("mod", f"concepts/{target.removeprefix('coax.')}"), ("exc", ERRORS)):
         if node["reftype"] == kind and page in env.found_docs and (kind == "mod" or hasattr(_errors, target)):
             return make_refnode(app.builder, node["refdoc"], page, "", contnode)
-    private = re.match(r"coax\.(.*\.)?_\w+\.", target) and not any(names_of(target))
+    private = re.match(r"coax\.(.*\.)?_\w+\.", target) and lookup(target)[1] is not None and not any(names_of(target))
     if private or target in TYPE_VARIABLES:
-        return contnode  # in an annotation: it is not looked up
+        return contnode  # a type that is there, in an annotation, and has no page
     module, cls = node.get("py:module"), node.get("py:class")
     for path in (target, f"{module}.{target}", f"{module}.{cls}.{target}", f"coax.{target}"):
         for name in names_of(path) if path.startswith("coax.") else ():
