@@ -84,7 +84,7 @@ ROWS = [
 
 
 class Result(NamedTuple):
-    """What one seed reached: the returns of the mode of the policy, the processor time of its training, and its learning curve."""
+    """What one seed reached: the returns of the mode of the policy, the processor time, and its learning curve."""
 
     env_id: str
     episodes: list[float]
