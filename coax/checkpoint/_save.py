@@ -17,7 +17,7 @@ from ._environment import is_environment, record_of, stateful_parts, steps_to
 from ._file import File, write_file
 from ._steps import Step, all_or_none
 from ._trees import built, described, filled, finished, matched, places_of
-from ._where import Where
+from ._where import TooDeep, Where
 
 __all__ = ("load", "save")
 
@@ -74,6 +74,8 @@ def save(path: str | os.PathLike, /, **objects: Any) -> None:
         _check_all_named(objects)
         for name, obj in objects.items():
             entries[name] = _entry(name, obj, arrays)
+    except TooDeep as err:
+        raise CheckpointError(str(err)) from None
     except RecursionError as err:
         what = "an environment refers to itself, or a tree contains itself"
         raise CheckpointError(f"coax.save: {what}, or is too deep. Fix: leave out what refers back.") from err

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from .._errors import CheckpointError
-
-__all__ = ("Where", "short")
+__all__ = ("TooDeep", "Where", "short")
 
 _DEEPEST = 200
 _LONGEST = 200  # letters
@@ -15,6 +13,10 @@ _LONGEST = 200  # letters
 def short(text: str) -> str:
     """What an error can show of a text."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+class TooDeep(RecursionError):
+    """A tree has more levels than a file may have, or contains itself."""
 
 
 class Where:
@@ -29,7 +31,7 @@ class Where:
 
     Raises
     ------
-    CheckpointError
+    TooDeep
         If it is too long: a tree that contains itself has no end.
     """
 
@@ -39,7 +41,7 @@ class Where:
         self._label, self._above = label, above
         self._depth: int = 0 if above is None else above._depth + 1
         if self._depth > _DEEPEST:
-            raise CheckpointError(
+            raise TooDeep(
                 f"{short(str(self))}: expected at most {_DEEPEST} levels, got more, or a tree that contains "
                 "itself. Fix: keep less in it, for instance one array."
             )
