@@ -30,12 +30,12 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"coax {version}"
 html_static_path = ["_static"]
-html_css_files = ["coax.css"]
+html_css_files, html_js_files = ["coax.css"], ["coax.js"]
 html_favicon = html_logo = "_static/logo.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
-pygments_style, pygments_dark_style = "github-light", "github-dark"
+pygments_style, pygments_dark_style = "tango", "native"
 mathjax_path = "mathjax/tex-svg-full.js"  # all that formulas need is in this one file
 copybutton_exclude = ".linenos, .gp, .go"  # of an interactive session, what was typed
 
