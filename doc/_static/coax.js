@@ -2,6 +2,6 @@
 window.addEventListener("load", () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (target && window.MathJax?.startup) {
-    MathJax.startup.promise.then(() => target.scrollIntoView());
+    MathJax.startup.promise.then(() => target.scrollIntoView({behavior: "instant"}));
   }
 });
