@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import optax
+
 from .._entries import Fixed
 from .._metrics import Metrics
 from .._stateful import Stateful
 from .._updater import Core, Updater, as_loss, poll, present
 from ..approximators import Function
-from ..regularizers import check_regularizer
+from ..regularizers import Regularizer, check_regularizer
 from ..reward_tracing import TransitionBatch
 from ..typing import AbstractRewardFunction, AbstractStochastic, AbstractTransitionModel
 from ._losses import (
@@ -90,10 +92,10 @@ class ModelUpdater(Updater):
 
     def __init__(
         self,
-        model: Any,
-        optimizer: Any = None,
+        model: Function,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        regularizer: Any = None,
+        regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
     ):

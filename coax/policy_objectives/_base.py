@@ -8,13 +8,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from .._entries import Fixed
 from .._metrics import Metrics
 from .._stateful import Stateful
 from .._updater import Core, Updater, poll, present
 from ..approximators import Policy
-from ..regularizers import check_regularizer
+from ..regularizers import Regularizer, check_regularizer
 from ..reward_tracing import TransitionBatch
 from ._objectives import Objective
 from ._rule import Parts, PolicyRule
@@ -65,12 +66,14 @@ class PolicyObjective(Updater):
     regularizer = Fixed("_regularizer", "The regularizer, or None: compiled in.")
 
     @abc.abstractmethod
-    def __init__(self, pi: Any, optimizer: Any = None, regularizer: Any = None):
+    def __init__(
+        self, pi: Policy, optimizer: optax.GradientTransformation | None = None, regularizer: Regularizer | None = None
+    ):
         """A subclass names its parts, and calls :meth:`_set_up`."""
 
     def _set_up(
         self,
-        pi: Any,
+        pi: Policy,
         objective: Objective,
         optimizer: Any,
         regularizer: Any,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import optax
+
 from .._entries import Number
+from ..approximators import Policy
+from ..regularizers import Regularizer
 from ..reward_tracing import TransitionBatch
 from ._base import PolicyObjective
 from ._objectives import Objective, cloning
@@ -51,9 +55,9 @@ class CrossEntropy(PolicyObjective):
 
     def __init__(
         self,
-        pi: Any,
-        optimizer: Any = None,
-        regularizer: Any = None,
+        pi: Policy,
+        optimizer: optax.GradientTransformation | None = None,
+        regularizer: Regularizer | None = None,
         *,
         temperature: float | None = None,
         max_weight: float = 20.0,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import optax
+
 from .._updater import check_kind
-from ..approximators import Ensemble
+from ..approximators import Ensemble, Policy
+from ..regularizers import Regularizer
 from ..typing import AbstractQ
 from ._base import PolicyObjective
 from ._values import objective_of_values
@@ -48,10 +51,10 @@ class DeterministicPG(PolicyObjective):
 
     def __init__(
         self,
-        pi: Any,
-        q_targ: Any,
-        optimizer: Any = None,
-        regularizer: Any = None,
+        pi: Policy,
+        q_targ: AbstractQ | Ensemble,
+        optimizer: optax.GradientTransformation | None = None,
+        regularizer: Regularizer | None = None,
         *,
         reduction: str = "mean",
         subset: int | None = None,

@@ -6,8 +6,11 @@ import warnings
 from typing import Any
 
 import numpy as np
+import optax
 
 from .._entries import Fixed, Number
+from ..approximators import Policy
+from ..regularizers import Regularizer
 from ..reward_tracing import TransitionBatch
 from ._base import PolicyObjective
 from ._objectives import Objective, clipped_surrogate
@@ -69,9 +72,9 @@ class PPOClip(PolicyObjective):
 
     def __init__(
         self,
-        pi: Any,
-        optimizer: Any = None,
-        regularizer: Any = None,
+        pi: Policy,
+        optimizer: optax.GradientTransformation | None = None,
+        regularizer: Regularizer | None = None,
         epsilon: float = 0.2,
         *,
         normalize_advantage: bool = False,

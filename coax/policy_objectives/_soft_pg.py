@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+
+import optax
 
 from .._entries import Fixed
 from .._updater import checked_list
-from ..approximators import Ensemble
+from ..approximators import Ensemble, Policy
+from ..regularizers import Regularizer
 from ..typing import AbstractQ
 from ._base import PolicyObjective
 from ._values import objective_of_values
@@ -52,10 +55,10 @@ class SoftPG(PolicyObjective):
 
     def __init__(
         self,
-        pi: Any,
-        q_targ_list: Any,
-        optimizer: Any = None,
-        regularizer: Any = None,
+        pi: Policy,
+        q_targ_list: Sequence[AbstractQ] | Ensemble,
+        optimizer: optax.GradientTransformation | None = None,
+        regularizer: Regularizer | None = None,
         *,
         reduction: str = "min",
         subset: int | None = None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import optax
 
+from ..approximators import Policy
+from ..regularizers import Regularizer
 from ._base import PolicyObjective
 from ._objectives import Objective, policy_gradient
 
@@ -32,9 +34,9 @@ class VanillaPG(PolicyObjective):
 
     def __init__(
         self,
-        pi: Any,
-        optimizer: Any = None,
-        regularizer: Any = None,
+        pi: Policy,
+        optimizer: optax.GradientTransformation | None = None,
+        regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
     ):

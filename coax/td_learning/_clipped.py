@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from .._entries import Fixed, Number
 from .._sharing import Rule
 from .._updater import check_kind, check_reduction, checked_list, count_networks
 from ..approximators import Ensemble, Policy
 from ..proba_dists import EmpiricalQuantileDist
-from ..typing import AbstractQ
+from ..regularizers import Regularizer
+from ..typing import AbstractPolicy, AbstractQ
 from ._backups import Backup, Choose, Reduce, several_greedy_backup, several_policies_backup
 from ._base import TDLearning
 
@@ -144,12 +146,12 @@ class ClippedDoubleQLearning(Several, TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        pi_targ_list: Any = None,
-        q_targ_list: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ | Ensemble,
+        pi_targ_list: Sequence[AbstractPolicy] | None = None,
+        q_targ_list: Sequence[AbstractQ] | Ensemble | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         reduction: str = "min",
         subset: int | None = None,
@@ -175,12 +177,12 @@ class SoftClippedDoubleQLearning(Several, TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        pi_targ_list: Any = None,
-        q_targ_list: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ | Ensemble,
+        pi_targ_list: Sequence[AbstractPolicy] | None = None,
+        q_targ_list: Sequence[AbstractQ] | Ensemble | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         reduction: str = "min",
         subset: int | None = None,
@@ -221,12 +223,12 @@ class TruncatedQuantileLearning(Several, TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        pi_targ_list: Any = None,
-        q_targ_list: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ | Ensemble,
+        pi_targ_list: Sequence[AbstractPolicy] | None = None,
+        q_targ_list: Sequence[AbstractQ] | Ensemble | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         drop: int = 2,
         clip_weights: tuple[float, float] | None = None,

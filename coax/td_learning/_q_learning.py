@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+import optax
 
 from .._entries import Fixed, Number
 from .._updater import check_kind
 from ..approximators import Policy
+from ..regularizers import Regularizer
 from ..typing import AbstractPolicy, AbstractQ, AbstractStochastic
 from ._backups import (
     Backup,
@@ -66,11 +68,11 @@ class Sarsa(TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        q_targ: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ,
+        q_targ: AbstractQ | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
     ):
@@ -104,12 +106,12 @@ class ExpectedSarsa(TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        pi_targ: Any,
-        q_targ: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ,
+        pi_targ: AbstractPolicy,
+        q_targ: AbstractQ | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
     ):
@@ -145,12 +147,12 @@ class QLearning(TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        pi_targ: Any = None,
-        q_targ: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ,
+        pi_targ: AbstractPolicy | None = None,
+        q_targ: AbstractQ | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
     ):
@@ -191,12 +193,12 @@ class DoubleQLearning(TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        pi_targ: Any = None,
-        q_targ: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ,
+        pi_targ: AbstractPolicy | None = None,
+        q_targ: AbstractQ | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         select_with: str = "q_targ",
         clip_weights: tuple[float, float] | None = None,
@@ -238,11 +240,11 @@ class SoftQLearning(TDLearning):
 
     def __init__(
         self,
-        q: Any,
-        q_targ: Any = None,
-        optimizer: Any = None,
+        q: AbstractQ,
+        q_targ: AbstractQ | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         temperature: float = 1.0,
         *,
         clip_weights: tuple[float, float] | None = None,

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import optax
 
 from .._entries import Fixed, Number
 from .._updater import check_kind
+from ..regularizers import Regularizer
 from ..reward_tracing import TransitionBatch
 from ..typing import AbstractStochastic, AbstractV
 from ._backups import state_backup
@@ -48,11 +50,11 @@ class SimpleTD(TDLearning):
 
     def __init__(
         self,
-        v: Any,
-        v_targ: Any = None,
-        optimizer: Any = None,
+        v: AbstractV,
+        v_targ: AbstractV | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         loss_function: Callable | None = None,
-        policy_regularizer: Any = None,
+        policy_regularizer: Regularizer | None = None,
         *,
         clip_change: float | None = None,
         clip_weights: tuple[float, float] | None = None,
