@@ -4,7 +4,7 @@
 everything. ``pytest --checking-leaks`` runs each test under ``jax.checking_leaks()``.
 
 Compiled programs are kept between runs if JAX_COMPILATION_CACHE_DIR says where; JAX reads that itself, and here only
-the thresholds are lowered, so that small programs are kept too.
+the thresholds are lowered, so that small programs are kept too: of this process, and of those that tests start.
 """
 
 import logging
@@ -26,8 +26,9 @@ def pytest_configure(config):
     hypothesis.settings.register_profile("coax", deadline=None, derandomize=True, database=None)
     hypothesis.settings.load_profile("coax")
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        for name, least in (("min_compile_time_secs", 0), ("min_entry_size_bytes", -1)):
+            os.environ[f"JAX_PERSISTENT_CACHE_{name.upper()}"] = str(least)
+            jax.config.update(f"jax_persistent_cache_{name}", least)
 
 
 def pytest_collection_modifyitems(config, items):

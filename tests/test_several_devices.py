@@ -26,11 +26,6 @@ pytestmark = pytest.mark.gate  # each starts processes of its own
 
 def start(command, flags=""):
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    if environ.get("JAX_COMPILATION_CACHE_DIR"):
-        environ |= {
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
     command = [sys.executable, "-W", "error", *map(str, command)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environ, cwd=ROOT, **pipes)
@@ -106,6 +101,7 @@ def test_seeds_over_two_devices(dqn):
     assert_split_seeds(*dqn, "dqn")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [name for name in LEARNERS if name != "dqn"])
 def test_others_over_two_devices(name, tmp_path):
     runs = on_two_devices(tmp_path, name, f"seeds {name}")

@@ -25,11 +25,6 @@ STEPS = {  # N, somewhere within an episode
 
 def start_program(case, folder, every, until):
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    if environ.get("JAX_COMPILATION_CACHE_DIR"):
-        environ |= {
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
     command = [sys.executable, "-m", "tests.checkpoint.resumed", case, folder, "--every", every, "--until", until]
     done = subprocess.run([str(x) for x in command], env=environ, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

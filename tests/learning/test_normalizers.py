@@ -59,7 +59,7 @@ def trained(env, inner, iterations):
     return coax.training.evaluate(inner, pi.mode, episodes=N, seed=5).lengths.mean()
 
 
-@pytest.mark.gate
+@pytest.mark.full
 def test_a_pole_far_from_zero():
     raw = JaxVectorEnv(FarFromZero(), N, random_seed=1)
     without = trained(raw, raw, 30)
