@@ -38,8 +38,9 @@ def devices() -> list[str]:
     """What JAX computes on, or why it cannot."""
     try:
         return [f"{device} ({device.device_kind})" for device in jax.devices()]
-    except Exception as err:  # a driver that does not fit raises what it likes
-        return [f"none: {type(err).__name__}: {err}".splitlines()[0]]
+    except Exception as err:  # a driver that does not fit raises what it likes, and maybe without a word
+        why = str(err) or f"no device for JAX_PLATFORMS={jax.config.jax_platforms}"
+        return [f"none: {type(err).__name__}: {why}".splitlines()[0]]
 
 
 def gather() -> dict[str, Any]:

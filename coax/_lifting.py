@@ -14,7 +14,6 @@ import numpy as np
 
 from ._donation import advance, owned_copy
 from ._entries import as_key
-from ._errors import StateError
 from ._program import Compiled, Program, compile_program, record, run, write_leaves
 from ._stateful import (
     Frame,
@@ -29,6 +28,7 @@ from ._stateful import (
     opened,
     states_of,
 )
+from .errors import StateError
 
 __all__ = ("States", "Transformed", "call_compiled", "check", "cond", "jit", "scan", "transform")
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
-from ._errors import StateError
+from .errors import StateError
 
 __all__ = ("HostStateful", "Stateful", "collect")
 

@@ -8,10 +8,8 @@ import re
 from sphinx.util.nodes import make_refnode
 
 import coax
-from coax import _errors
 from coax._stateful import HostStateful
 
-ERRORS = "guides/errors"  # the page of the exceptions that are not public names
 TYPE_VARIABLES = ("P", "T")
 
 # f32[B, A] or [..., *act], outside of literals and of other roles, where * would be markup
@@ -120,14 +118,14 @@ def other_name(app, env, node, contnode):
     if node.get("refdomain") != "py":
         return None
     python, target = env.get_domain("py"), node["reftarget"]
-    for kind, page in (("mod", f"concepts/{target.removeprefix('coax.')}"), ("exc", ERRORS)):
-        if node["reftype"] == kind and page in env.found_docs and (kind == "mod" or hasattr(_errors, target)):
-            return make_refnode(app.builder, node["refdoc"], page, "", contnode)
+    page = f"concepts/{target.removeprefix('coax.')}"
+    if node["reftype"] == "mod" and page in env.found_docs:
+        return make_refnode(app.builder, node["refdoc"], page, "", contnode)
     private = re.match(r"coax\.(.*\.)?_\w+\.", target) and lookup(target)[1] is not None and not any(names_of(target))
     if private or target in TYPE_VARIABLES:
         return contnode  # a type that is there, in an annotation, and has no page
     module, cls = node.get("py:module"), node.get("py:class")
-    for path in (target, f"{module}.{target}", f"{module}.{cls}.{target}", f"coax.{target}"):
+    for path in (target, f"{module}.{target}", f"{module}.{cls}.{target}", f"coax.{target}", f"coax.errors.{target}"):
         for name in names_of(path) if path.startswith("coax.") else ():
             if name in python.objects:
                 return python.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)

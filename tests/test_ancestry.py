@@ -9,7 +9,7 @@ import pytest
 import coax
 
 FREE = (
-    "coax._errors",
+    "coax.errors",
     "coax._stateful",
     "coax._updater._rule",
     "coax._updater._shell",

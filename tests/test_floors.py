@@ -12,7 +12,7 @@ ROOT = Path(coax.__file__).parent
 
 # From the bottom up. Parts on one line do not import each other.
 FLOORS = [
-    ["_absent", "_errors", "_metrics", "_requirements", "_version"],
+    ["_absent", "errors", "_metrics", "_requirements", "_version"],
     ["_stateful", "typing"],
     ["_donation", "_entries"],
     ["_program"],

@@ -442,7 +442,7 @@ def uncovered_child_of_init():
     "use", [uncovered_read, uncovered_change, uncovered_by_transform, uncovered_in_nested_jit, uncovered_child_of_init]
 )
 def test_an_object_that_is_not_covered_is_named(use):
-    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is used inside a lifted function"):
+    with pytest.raises(coax.errors.StateError, match=r"Counter 'b' is used inside a lifted function"):
         use()
 
 
@@ -474,7 +474,7 @@ def test_changing_a_covered_object_inside_a_bare_transformation(bare):
     counter = Counter(name="b")
     before = counter.state
     with pytest.raises(
-        coax._errors.StateError, match=r"Counter 'b' is changed inside a bare jax .* Fix: use coax.scan or coax.cond"
+        coax.errors.StateError, match=r"Counter 'b' is changed inside a bare jax .* Fix: use coax.scan or coax.cond"
     ):
         coax.jit(lambda: bare(counter.step), over=counter)()
     assert all(a is b for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(counter.state), strict=True))
@@ -490,7 +490,7 @@ def test_reading_a_covered_object_inside_a_bare_transformation_is_fine(bare):
 @pytest.mark.parametrize("bare", BARE)
 def test_a_stateful_call_under_a_bare_transformation(bare):
     counter = Counter(name="b")
-    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is used under a bare jax .* Fix: use coax.jit"):
+    with pytest.raises(coax.errors.StateError, match=r"Counter 'b' is used under a bare jax .* Fix: use coax.jit"):
         bare(counter.step)
     assert int(counter.n) == 0
 
@@ -518,7 +518,7 @@ def test_every_call_names_the_object_and_the_repair(call, around):
     pi, updater = coax.EpsilonGreedy(q), sarsa(q)
     states = [obj.state for obj in (q, pi, updater)]
     jit = jax.jit if around == "jax.jit" else coax.jit(over=Counter())
-    with pytest.raises(coax._errors.StateError, match=r"(Q|EpsilonGreedy|Sarsa).* Fix: "):
+    with pytest.raises(coax.errors.StateError, match=r"(Q|EpsilonGreedy|Sarsa).* Fix: "):
         jit(lambda: (call(q, pi, updater), None)[1])()
     after = [obj.state for obj in (q, pi, updater)]
     assert all(a is b for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(after), strict=True))
@@ -527,7 +527,7 @@ def test_every_call_names_the_object_and_the_repair(call, around):
 def test_changing_in_a_branch_what_only_the_function_around_covers():
     a, b = Counter(name="a"), Counter(name="b")
     f = coax.jit(lambda: coax.cond(jnp.array(True), b.step, lambda: jnp.int32(0), over=a), over=(a, b))
-    with pytest.raises(coax._errors.StateError, match=r"Counter 'b' is changed inside a coax.scan or coax.cond"):
+    with pytest.raises(coax.errors.StateError, match=r"Counter 'b' is changed inside a coax.scan or coax.cond"):
         f()
 
 
@@ -540,7 +540,7 @@ def test_host_objects_are_refused_with_what_to_use_instead():
         lambda: coax.jit(lambda: tracer.state, over=counter)(),
         lambda: jax.jit(lambda: tracer.add(0, 0, 0.0, False))(),
     ):
-        with pytest.raises(coax._errors.StateError, match=r"NStep.* lives in host memory .* Fix: "):
+        with pytest.raises(coax.errors.StateError, match=r"NStep.* lives in host memory .* Fix: "):
             use()
     assert not tracer
 
@@ -771,7 +771,7 @@ def test_parts_cannot_be_exchanged_inside():
         coax.EpsilonGreedy(q)
 
     for change in (exchange_optimizer, exchange_seed, build):
-        with pytest.raises(coax._errors.StateError, match=r"(Sarsa|Q).* inside a compiled function would be done once"):
+        with pytest.raises(coax.errors.StateError, match=r"(Sarsa|Q).* inside a compiled function would be done once"):
             coax.jit(change, over=updater)()
     assert (updater.optimizer, q.random_seed) == (optimizer, seed)
 

@@ -176,3 +176,11 @@ def test_what_is_broken_does_not_break_it(monkeypatch):
     assert "  optax                missing\n" in text
     assert re.search(r"^  mujoco +missing: gymnasium\. Fix", text, re.MULTILINE)
     assert re.search(r"^  mujoco +\?$", text, re.MULTILINE)
+
+
+def test_a_backend_that_fails_without_a_word(monkeypatch):
+    def no_devices():
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "devices", no_devices)
+    assert command.devices() == [f"none: AssertionError: no device for JAX_PLATFORMS={jax.config.jax_platforms}"]

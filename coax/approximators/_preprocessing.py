@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import StateError
+from ..errors import StateError
 from ..utils import default_preprocessor, safe_sample
 
 __all__ = ("Prepared", "Preprocessor", "host_only", "prepare")

@@ -1,6 +1,6 @@
 """Stop, and go on as if nothing had happened: files that hold the state of objects, and nothing that can run."""
 
-from .._errors import CheckpointError, DamagedFileError
+from ..errors import CheckpointError, DamagedFileError
 from ._checkpointer import Checkpointer
 from ._save import load, save
 

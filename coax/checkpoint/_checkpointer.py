@@ -9,7 +9,7 @@ import re
 import warnings
 from typing import Any
 
-from .._errors import CheckpointError, DamagedFileError
+from ..errors import CheckpointError, DamagedFileError
 from ..utils import at_least_one
 from ._save import load, save
 

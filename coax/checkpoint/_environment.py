@@ -12,8 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
-from .._errors import CheckpointError
 from .._stateful import Stateful
+from ..errors import CheckpointError
 from ._held import FIX, as_generator, fits, read, written
 from ._steps import Call, Same, Set, Step
 from ._trees import is_key

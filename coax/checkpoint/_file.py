@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 import lz4.frame
 import numpy as np
 
-from .._errors import CheckpointError, DamagedFileError
+from ..errors import CheckpointError, DamagedFileError
 from ..utils import Rows
 from ..utils import replacing as replacing_file
 from ._bytes import PIECE, on_host, pieces

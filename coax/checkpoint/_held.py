@@ -19,9 +19,9 @@ import jax
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from .._errors import CheckpointError
 from .._stateful import Stateful
 from ..approximators import ActionMask
+from ..errors import CheckpointError
 from ._dtypes import DTYPES
 from ._steps import Refill, Set, Step
 from ._trees import is_key

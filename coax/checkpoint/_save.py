@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from .._errors import CheckpointError, DamagedFileError, StateError
 from .._stateful import HostStateful, Stateful, collect, is_tracing, name_of
 from .._version import __version__
+from ..errors import CheckpointError, DamagedFileError, StateError
 from ._environment import is_environment, record_of, stateful_parts, steps_to
 from ._file import File, write_file
 from ._steps import Step, all_or_none

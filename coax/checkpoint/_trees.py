@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import CheckpointError
+from ..errors import CheckpointError
 from ..utils import Rows
 from ._dtypes import DTYPES
 from ._where import Where, short

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 
-from .._errors import EpisodeDoneError, UnavailableActionError
+from ..errors import EpisodeDoneError, UnavailableActionError
 
 __all__ = ("ConnectFourEnv",)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from .._donation import InPlace, advance, owned_copy
 from .._entries import Fixed, Rng, as_seed
-from .._errors import StateError
 from .._stateful import Stateful, is_tracing, name_of, refuse_in_trace
+from ..errors import StateError
 from ..reward_tracing import TransitionBatch
 from ._base import as_capacity
 from ._layout import Layout

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import jax
 import numpy as np
 
-from .._errors import EpisodeDoneError, InsufficientCacheError
 from .._stateful import HostStateful
+from ..errors import EpisodeDoneError, InsufficientCacheError
 from ._scalars import as_flag, as_float, as_number
 from ._steps import NOTHING, Next, Step, check_arrays, steps_from_arrays, steps_to_arrays
 from ._streams import as_num_envs, rows_of

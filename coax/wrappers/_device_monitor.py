@@ -15,8 +15,8 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import io_callback
 
 from .._entries import Fixed, Number
-from .._errors import StateError
 from .._stateful import Stateful, is_tracing
+from ..errors import StateError
 from ..sinks import Sink
 from ..sinks._tensorboard import stamped, writer_class
 from ..utils import at_least_one, steps_itself

@@ -14,7 +14,7 @@ from gymnasium import spaces
 import coax
 import coax.reward_tracing
 import coax.td_learning
-from coax._errors import StateError
+from coax.errors import StateError
 
 from . import functions as fn
 

@@ -11,7 +11,7 @@ import scipy.stats
 from gymnasium import spaces
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.proba_dists import NormalDist, ProbaDist, SquashedNormalDist
 from coax.value_transforms import LogTransform
 

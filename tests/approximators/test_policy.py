@@ -14,7 +14,7 @@ import scipy.stats
 from gymnasium import spaces
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.proba_dists import CategoricalDist, NormalDist, ProbaDist, SquashedNormalDist
 from tests.compilations import compilations
 

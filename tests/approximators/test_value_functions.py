@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.reward_tracing import TransitionBatch
 from coax.td_learning import QLearning
 from coax.value_transforms import LogTransform

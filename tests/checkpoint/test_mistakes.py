@@ -140,9 +140,9 @@ def test_what_cannot_be_saved(tmp_path):
 def test_in_a_compiled_function(path):
     counter = Counter()
     for func in (lambda: coax.save(path, counter=counter), lambda: coax.load(path, counter=counter)):
-        with pytest.raises(coax._errors.StateError, match=r"in a compiled function would be done once.*Fix: "):
+        with pytest.raises(coax.errors.StateError, match=r"in a compiled function would be done once.*Fix: "):
             coax.jit(func, over=counter)()
-        with pytest.raises(coax._errors.StateError, match="in a compiled function would be done once"):
+        with pytest.raises(coax.errors.StateError, match="in a compiled function would be done once"):
             jax.jit(func)()
 
 

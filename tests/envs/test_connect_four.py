@@ -5,7 +5,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import coax.envs
-from coax._errors import EpisodeDoneError, UnavailableActionError
+from coax.errors import EpisodeDoneError, UnavailableActionError
 
 # the first player's moves are the even places; each game is won by its last move
 GAMES = {

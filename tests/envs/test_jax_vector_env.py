@@ -8,8 +8,8 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
 import coax
-from coax._errors import StateError
 from coax.envs import FunctionalEnv, JaxVectorEnv, Outcome
+from coax.errors import StateError
 from coax.wrappers import TrainMonitor
 from tests.compilations import compilations
 

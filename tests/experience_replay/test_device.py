@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.experience_replay import DevicePrioritizedReplayBuffer, DeviceReplayBuffer, SimpleReplayBuffer
 from coax.experience_replay._draws import without_replacement
 from coax.reward_tracing import TransitionBatch

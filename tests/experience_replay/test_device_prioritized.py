@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.experience_replay import DevicePrioritizedReplayBuffer
 from coax.experience_replay._sums import draw_stratified, set_leaves, value_at, with_leaves
 from coax.reward_tracing import TransitionBatch

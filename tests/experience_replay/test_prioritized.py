@@ -16,7 +16,7 @@ import optax
 import pytest
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.experience_replay import DevicePrioritizedReplayBuffer, PrioritizedReplayBuffer
 from coax.reward_tracing import TransitionBatch
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.experience_replay import DeviceReplayBuffer, SimpleReplayBuffer
 from coax.reward_tracing import NStep, TransitionBatch
 

@@ -10,7 +10,7 @@ from gymnasium.wrappers.utils import RunningMeanStd
 
 import coax
 from coax import ObservationNormalizer
-from coax._errors import StateError
+from coax.errors import StateError
 from tests.compilations import compilations
 
 BOX = Box(-np.inf, np.inf, (3,), np.float32)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.reward_tracing import DeviceNStep, LambdaReturn, MonteCarlo, NStep, Rollout, check_batch, n_step_transitions
 from coax.wrappers import LastObservation
 from tests.compilations import compilations

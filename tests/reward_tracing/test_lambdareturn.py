@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coax
-from coax._errors import EpisodeDoneError, InsufficientCacheError, StateError
+from coax.errors import EpisodeDoneError, InsufficientCacheError, StateError
 from coax.reward_tracing import LambdaReturn, check_batch, concatenate, needs_a_next
 
 from .streams import episodes, is_over

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coax._errors import EpisodeDoneError, InsufficientCacheError
+from coax.errors import EpisodeDoneError, InsufficientCacheError
 from coax.reward_tracing import MonteCarlo, concatenate, needs_a_next
 
 from .streams import assert_rows, episodes, is_over, transition

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coax._errors import EpisodeDoneError, InsufficientCacheError, StateError
+from coax.errors import EpisodeDoneError, InsufficientCacheError, StateError
 from coax.returns import n_step_windows
 from coax.reward_tracing import NStep, concatenate, needs_a_next
 

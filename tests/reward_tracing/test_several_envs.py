@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from coax._errors import EpisodeDoneError, InsufficientCacheError
+from coax.errors import EpisodeDoneError, InsufficientCacheError
 from coax.reward_tracing import LambdaReturn, MonteCarlo, NStep
 
 

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.td_learning import DoubleQLearning, ExpectedSarsa, QLearning, Sarsa, SimpleTD, SoftQLearning
 from coax.value_losses import huber, mse
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import coax
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.wrappers import LastObservation, TrainMonitor
 from tests.compilations import compilations
 from tests.envs.schedule import Make, act, make

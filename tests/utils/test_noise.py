@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from coax._errors import StateError
+from coax.errors import StateError
 from coax.utils import OrnsteinUhlenbeckNoise, dumps, loads
 
 

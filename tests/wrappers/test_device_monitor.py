@@ -12,8 +12,8 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 import coax
-from coax._errors import StateError
 from coax.envs import FunctionalEnv, JaxVectorEnv, Outcome
+from coax.errors import StateError
 from coax.wrappers import DeviceTrainMonitor, TrainMonitor
 
 N = 3

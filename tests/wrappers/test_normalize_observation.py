@@ -432,5 +432,5 @@ def test_before_the_first_reset_and_inside_a_compiled_function():
     with pytest.raises(gymnasium.error.ResetNeeded, match=r"NormalizeObservation\.observation: there is none before"):
         _ = env.observation
     env.reset()
-    with pytest.raises(coax._errors.StateError, match=r"lives in host memory and cannot be used inside a compiled"):
+    with pytest.raises(coax.errors.StateError, match=r"lives in host memory and cannot be used inside a compiled"):
         coax.jit(lambda: transition(env, 0), over=env.normalizer)()

@@ -19,8 +19,8 @@ import pytest
 from gymnasium.spaces import Dict, Discrete
 
 import coax
-from coax._errors import StateError
 from coax._metrics import Metrics
+from coax.errors import StateError
 from coax.utils import enable_logging
 from coax.wrappers import TrainMonitor, _metric_means
 from coax.wrappers._tensorboard import ActionSample
