@@ -39,7 +39,7 @@ def devices() -> list[str]:
     try:
         return [f"{device} ({device.device_kind})" for device in jax.devices()]
     except Exception as err:  # a driver that does not fit raises what it likes, and maybe without a word
-        why = str(err) or f"no device for JAX_PLATFORMS={jax.config.jax_platforms}"
+        why = str(err) or f"no device for JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}"
         return [f"none: {type(err).__name__}: {why}".splitlines()[0]]
 
 

@@ -183,4 +183,5 @@ def test_a_backend_that_fails_without_a_word(monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(jax, "devices", no_devices)
-    assert command.devices() == [f"none: AssertionError: no device for JAX_PLATFORMS={jax.config.jax_platforms}"]
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    assert command.devices() == ["none: AssertionError: no device for JAX_PLATFORMS=cuda"]
