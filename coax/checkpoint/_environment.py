@@ -14,7 +14,7 @@ from gymnasium.vector import AsyncVectorEnv
 
 from .._stateful import Stateful
 from ..errors import CheckpointError
-from ._held import FIX, as_generator, fits, read, written
+from ._held import FIX, SPACES, as_generator, fits, read, written
 from ._steps import Call, Same, Set, Step
 from ._trees import is_key
 from ._where import Where, short
@@ -22,7 +22,6 @@ from ._where import Where, short
 __all__ = ("is_environment", "record_of", "stateful_parts", "steps_to")
 
 _REMEMBERED = ("_last", "over")  # what wrappers of coax hold besides their state
-_SPACES = ("action_space", "observation_space", "single_action_space", "single_observation_space")
 _LASTING = ("generator", "space", "envs")  # what does not belong to one episode
 _CHANGED_IN_PLACE = (np.random.Generator, np.ndarray, list, dict, collections.deque)
 _SLOT = types.MemberDescriptorType
@@ -102,7 +101,7 @@ def _attributes(env: Any) -> Iterator[tuple[str, Any]]:
     """What it holds, by name; of a stateful one, what is not in its state."""
     slots = {name for each in type(env).__mro__ for name, x in vars(each).items() if isinstance(x, _SLOT)}
     held = {**{name: getattr(env, name) for name in slots if hasattr(env, name)}, **vars(env)}
-    shared = {name: getattr(type(env), name, None) for name in _SPACES if name not in held}
+    shared = {name: getattr(type(env), name, None) for name in SPACES if name not in held}
     held = {**held, **{name: value for name, value in shared.items() if isinstance(value, gymnasium.Space)}}
     for name in sorted(held):
         if not isinstance(env, Stateful) or name in _REMEMBERED or _goes_on(held[name]):

@@ -53,7 +53,8 @@ _CONSTANT = (
     pathlib.PurePath,
     np.dtype,
 )
-_SPACES = {f"{which}{part}_space" for which in ("", "_", "single_", "_single_") for part in ("action", "observation")}
+SPACES = ("action_space", "observation_space", "single_action_space", "single_observation_space")
+_NAMES_OF_SPACES = {*SPACES, *(f"_{name}" for name in SPACES)}
 _MOVING = ("Rect", "FRect", "Vector2", "Vector3")  # of pygame: what an episode may change
 _OWNERS = (type(None), type, types.ModuleType, gymnasium.Env, gymnasium.vector.VectorEnv, gymnasium.Space, Stateful)
 _TEXT = re.compile(r"[|<>=][SU][1-9]\d{0,6}")
@@ -222,7 +223,7 @@ def fits(name: str, old: Any, one: Any, where: Where) -> bool:
     present = "data" if old is None else read(name, old)[0]
     if name in _SETTINGS or (present == "constant" and not is_nothing):
         raise CheckpointError(f"{where}: the file has it, and it is a setting of the environment. {FIX}")
-    if name in _SPACES and not is_nothing and tag != "space":
+    if name in _NAMES_OF_SPACES and not is_nothing and tag != "space":
         raise _misfit(where, old, f"a {tag}")
     if is_nothing or old is None:
         return present != "constant"  # of a screen: there was none when it was saved
