@@ -56,8 +56,8 @@ class Frame:
             frame = frame.parent
         raise StateError(
             f"{name_of(obj)} is used inside a lifted function that does not cover it: its state would become a "
-            "constant. Fix: add it to over=(...) of what is around it (coax.jit, coax.scan, coax.cond, coax.transform, evaluate); "
-            "if it is made inside the function, make it outside."
+            "constant. Fix: add it to over=(...) of what is around it (coax.jit, coax.scan, coax.cond, coax.transform, "
+            "evaluate); if it is made inside the function, make it outside."
         )
 
     def put(self, obj: Stateful, new: Any) -> None:
