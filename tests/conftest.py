@@ -1,7 +1,7 @@
 """Which tests run, and how strictly.
 
 ``pytest`` runs the fast tier; ``pytest --tier gate`` runs it and the tests marked ``gate``; ``pytest --tier full`` runs
-everything. ``pytest --checking-leaks`` runs each test under ``jax.checking_leaks()``.
+everything. ``pytest --every 8`` runs one test in eight, ``pytest --checking-leaks`` each under ``jax.checking_leaks()``.
 
 Compiled programs are kept between runs if JAX_COMPILATION_CACHE_DIR says where; JAX reads that itself, and here only
 the thresholds are lowered, so that small programs are kept too: of this process, and of those that tests start.
@@ -19,6 +19,7 @@ _TIERS = {"fast": (), "gate": ("gate",), "full": ("gate", "full")}  # which mark
 
 def pytest_addoption(parser):
     parser.addoption("--tier", choices=tuple(_TIERS), default="fast", help="which tests run (default: fast)")
+    parser.addoption("--every", type=int, default=1, metavar="N", help="of the tests, only each N-th (default: 1)")
     parser.addoption("--checking-leaks", action="store_true", help="run each test under jax.checking_leaks()")
 
 
@@ -33,10 +34,12 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     runs = _TIERS[config.getoption("tier")]
-    left_out = [item for item in items if any(item.get_closest_marker(m) and m not in runs for m in ("gate", "full"))]
+    marked = [item for item in items if not any(item.get_closest_marker(m) and m not in runs for m in ("gate", "full"))]
+    kept = marked[:: config.getoption("every")]
+    left_out = set(items) - set(kept)
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = kept
 
 
 @pytest.hookimpl(wrapper=True)

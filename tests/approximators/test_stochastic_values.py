@@ -313,7 +313,7 @@ def test_random_fractions(func):
 # --- inside a trace, copies -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("func", [bins1, random2])
+@pytest.mark.parametrize("func", [bins1, pytest.param(random2, marks=pytest.mark.full)])
 @pytest.mark.gate
 def test_compiled_it_does_the_same(func):
     q, v = q_of(func).copy(), v_of(LOG).copy()

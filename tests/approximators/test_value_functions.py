@@ -148,7 +148,9 @@ def test_batched_in_batched_out(lead):
 
 
 @pytest.mark.parametrize("name", fn.SPACES)
-@pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
+@pytest.mark.parametrize(
+    "lead", [pytest.param((), marks=pytest.mark.full), pytest.param((2,), marks=pytest.mark.full), (2, 3)]
+)
 @pytest.mark.gate
 def test_any_space_of_observations_and_actions(name, lead):
     """A batch gives what its rows give one by one."""

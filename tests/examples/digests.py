@@ -38,5 +38,10 @@ def digests(space):
     return found
 
 
+def main(path):
+    """What ``python path`` does, and then the digests, on a line of their own."""
+    print(json.dumps(digests(runpy.run_path(path, run_name="__main__"))))
+
+
 if __name__ == "__main__":
-    print(json.dumps(digests(runpy.run_path(sys.argv[1], run_name="__main__"))))
+    main(sys.argv[1])

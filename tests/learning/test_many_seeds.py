@@ -16,6 +16,13 @@ from tests.environments import JaxLake
 N_SEEDS = 8
 PRECISE = (True, 1_000, 1e-6)  # x64, steps, tolerance
 QUICK = (False, 100, 1e-5)
+IN_BOTH_PRECISIONS = pytest.mark.parametrize(
+    ("x64", "n_steps", "tolerance"),
+    [
+        pytest.param(*PRECISE, marks=pytest.mark.full, id="x64"),
+        pytest.param(*QUICK, marks=pytest.mark.gate, id="f32"),
+    ],
+)
 
 
 class Training:
@@ -98,8 +105,7 @@ def test_target_is_online_for_every_seed_after_init():
     assert_equal(states[training.q]["params"], states[training.q_targ]["params"], 0)
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize(("x64", "n_steps", "tolerance"), [PRECISE, QUICK], ids=["x64", "f32"])
+@IN_BOTH_PRECISIONS
 def test_vmap_over_8_seeds_is_8_runs(x64, n_steps, tolerance):
     with jax.enable_x64(x64):
         training = Training()
@@ -116,8 +122,7 @@ def test_vmap_over_8_seeds_is_8_runs(x64, n_steps, tolerance):
             assert_equal(end_alone, one_seed(end, i), tolerance)
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize(("x64", "n_steps", "tolerance"), [PRECISE, QUICK], ids=["x64", "f32"])
+@IN_BOTH_PRECISIONS
 def test_python_loop_is_scan_is_one_of_the_mapped_seeds(x64, n_steps, tolerance):
     with jax.enable_x64(x64):
         training = Training()
