@@ -1,7 +1,8 @@
 """Which tests run, and how strictly.
 
 ``pytest`` runs the fast tier; ``pytest --tier gate`` runs it and the tests marked ``gate``; ``pytest --tier full`` runs
-everything. ``pytest --every 8`` runs one test in eight, ``pytest --checking-leaks`` each under ``jax.checking_leaks()``.
+everything. ``pytest --every 8`` runs one test in eight, and ``pytest --checking-leaks`` each of them under
+``jax.checking_leaks()``.
 
 Compiled programs are kept between runs if JAX_COMPILATION_CACHE_DIR says where; JAX reads that itself, and here only
 the thresholds are lowered, so that small programs are kept too: of this process, and of those that tests start.

@@ -48,7 +48,7 @@ def run_here(path, out, err, settings):
 
 
 def run_forked(path, folder, settings):
-    """As `run`, in a process that has imported the packages before: for half of the programs that is most of the time."""
+    """As `run`, in a process that has imported the packages before: that takes longer than many of the programs."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__, "coax", "gymnasium", "haiku", "optax"])
     out, err = (folder / name for name in ("out", "err"))
