@@ -8,7 +8,7 @@ import coax
 sys.path.insert(0, str(Path(__file__).parent))
 
 project = "coax"
-author = "The coax authors"
+author = copyright = "The coax authors"
 version = release = coax.__version__
 
 extensions = [
@@ -35,7 +35,7 @@ html_favicon = html_logo = "_static/logo.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
-pygments_style, pygments_dark_style = "tango", "one-dark"
+pygments_style, pygments_dark_style = "a11y-light", "a11y-dark"  # each of their colours can be read
 mathjax_path = "mathjax/tex-svg-full.js"  # all that formulas need is in this one file
 copybutton_exclude = ".linenos, .gp, .go"  # of an interactive session, what was typed
 
