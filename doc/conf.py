@@ -37,6 +37,7 @@ html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 pygments_style, pygments_dark_style = "a11y-light", "a11y-dark"  # each of their colours can be read
 mathjax_path = "mathjax/tex-svg-full.js"  # all that formulas need is in this one file
+copybutton_selector = "div:not(.highlight-text) > div.highlight pre"  # what was printed is not copied
 copybutton_exclude = ".linenos, .gp, .go"  # of an interactive session, what was typed
 
 # --- docstrings
