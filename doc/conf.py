@@ -48,6 +48,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 toc_object_entries = False  # the table above an API lists its names; the contents of a page are its sections
 python_use_unqualified_type_names = True
