@@ -124,6 +124,7 @@ def test_what_goes_wrong_on_two_devices(dqn):
     assert facts["state on one device"].startswith("ValueError: Received incompatible devices for jitted computation")
 
 
+@pytest.mark.full
 def test_whole_loops_of_seeds_on_two_devices(tmp_path):
     numbers, facts = on_two_devices(tmp_path, "loops")
     assert_equal(numbers, "loops", 1e-5)

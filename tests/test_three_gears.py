@@ -161,10 +161,8 @@ def check(make, steps, tolerance):
     assert not np.allclose(loss[0], loss[1])  # another seed is another training
 
 
-@pytest.mark.parametrize(
-    "make",
-    [pytest.param(dqn, marks=pytest.mark.gate), *(pytest.param(each, marks=pytest.mark.full) for each in (ppo, sac))],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("make", [dqn, ppo, sac])
 def test_100_steps_in_float32(make):
     check(make, 100, 1e-5)
 

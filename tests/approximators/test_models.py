@@ -168,7 +168,7 @@ def test_actions_of_a_box():
 # --- a distribution ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.gate
+@pytest.mark.full
 @BOTH_KINDS
 def test_laws_of_next_states(name, modeltype):
     space, p = STATES[name], stochastic(name, modeltype)

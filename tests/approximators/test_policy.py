@@ -67,7 +67,9 @@ def check_actions(space, lead, actions, logp):
     assert logp.dtype == np.float32
 
 
-@EVERY_SPACE
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.full] if name == "nested" else []) for name in fn.SPACES]
+)
 def test_actions(name):
     """Elements of the space, the log-probability of the very action, the mode; and a batch is its rows."""
     space, pi, s = fn.SPACES[name], policy(name), fn.observations(2, 3)

@@ -47,8 +47,7 @@ def learn(make_updater, seed):
     return [divmod(s, 12) for s in states]
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.gate), pytest.param(1, marks=pytest.mark.full)])
 def test_q_learning_walks_along_the_cliff(seed):
     def make(q):
         return coax.td_learning.QLearning(q, optimizer=optax.sgd(0.5), loss_function=coax.value_losses.mse)
@@ -58,8 +57,7 @@ def test_q_learning_walks_along_the_cliff(seed):
     assert path == [(3, 0), *((2, column) for column in range(12)), (3, 11)]
 
 
-@pytest.mark.gate
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.gate), pytest.param(1, marks=pytest.mark.full)])
 def test_sarsa_keeps_away_from_the_cliff(seed):
     def make(q):
         # A smaller step, decaying, because the values of a policy that explores are means over its slips.

@@ -205,13 +205,8 @@ def test_against_scipy():
         assert best.all()
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param(jax.jit, marks=pytest.mark.gate, id="jit"),
-        pytest.param(jax.vmap, marks=pytest.mark.full, id="vmap"),
-    ],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("how", [jax.jit, jax.vmap], ids=["jit", "vmap"])
 def test_transforms_of_functions(how):
     p, q = random_params(NESTED, 2, (2, 3)), random_params(NESTED, 3, (2, 3))
     key = jax.random.key(0)

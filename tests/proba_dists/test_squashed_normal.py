@@ -381,7 +381,7 @@ def test_gradients_through_samples():
                 np.testing.assert_allclose(got[name], want, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.gate
+@pytest.mark.full
 def test_dtypes():
     with jax.enable_x64(True):
         for dtype in ("float32", "float64"):

@@ -104,7 +104,7 @@ def test_taxi():
             s, info = env.reset()
 
 
-@pytest.mark.gate
+@pytest.mark.full
 def test_masks_of_many_entries():
     both = (np.int8([1, 0]), np.int8([0, 1, 1]))
     for mask in (both, np.concatenate(both)):
