@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import EllipsisType
 from typing import Any, ClassVar
 
 import gymnasium
@@ -21,8 +22,6 @@ from ._functional import FunctionalEnv, Outcome
 from ._transition import Transition
 
 __all__ = ("JaxVectorEnv",)
-
-_OWN_LIMIT: Any = object()  # the limit of the environment itself
 
 
 class VectorRule(Rule):
@@ -185,7 +184,8 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
     num_envs : int
         How many, N.
     max_episode_steps : int or None, optional
-        After how many steps an episode is cut off: `truncated`. By default what the environment says; None: never.
+        After how many steps an episode is cut off: `truncated`. By default (``...``) what the environment says; None:
+        never.
     random_seed : int or key[], optional
         By default the operating system gives one.
 
@@ -224,12 +224,12 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         env: Any,
         num_envs: int,
         *,
-        max_episode_steps: Any = _OWN_LIMIT,
+        max_episode_steps: int | EllipsisType | None = ...,
         random_seed: Any = None,
     ):
         env = as_functional(env)
         self.num_envs = at_least_one("num_envs", num_envs, 8)
-        limit = env.max_episode_steps if max_episode_steps is _OWN_LIMIT else max_episode_steps
+        limit = env.max_episode_steps if max_episode_steps is ... else max_episode_steps
         limit = None if limit is None else at_least_one("max_episode_steps", limit, 500)
         self._rule: VectorRule = VectorRule.shared(env, self.num_envs, limit)
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
