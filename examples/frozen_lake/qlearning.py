@@ -21,9 +21,9 @@ env = coax.wrappers.TrainMonitor(gymnasium.make("FrozenLakeNonSlippery-v0"))
 
 # --- functions
 def func(S, is_training):
-    """One row of a table for each state, one column for each action: S is one-hot, so the weights are the values.
+    """A table with a row for each state and a column for each action: S is one-hot.
 
-    No return exceeds 1. Because all values start there, what was not tried looks best, and so gets tried.
+    All values begin at 1, which no return exceeds: what was not tried looks best, and gets tried.
     """
     return hk.Linear(env.action_space.n, with_bias=False, w_init=jnp.ones)(S)
 
@@ -33,7 +33,7 @@ pi = coax.EpsilonGreedy(q, epsilon=0.05)  # looks at q, hence follows what q lea
 
 # --- updaters: a tracer turns steps into transitions, an updater learns from transitions
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
-qlearning = coax.td_learning.QLearning(q, optimizer=optax.sgd(0.5))  # half way to r + gamma * max q(s_next, .)
+qlearning = coax.td_learning.QLearning(q, optimizer=optax.sgd(0.5))  # half way to the target
 
 # --- loop
 s, info = env.reset(seed=SEED)
@@ -41,7 +41,7 @@ while env.T < STEPS:
     a = pi(s)
     s_next, r, terminated, truncated, info = env.step(a)
 
-    # Only where the episode terminated is there no future to value; where time ran out there is one, in s_next.
+    # Where the episode terminated there is no future to value; where time ran out there is one.
     tracer.add(s, a, r, terminated, truncated=truncated, s_next=s_next)
     while tracer:
         metrics = qlearning.update(tracer.pop())
