@@ -21,6 +21,8 @@ STATE_ACTION = ("S", "A", "is_training")
 
 def check_space(env: Any, attribute: str, owner: str) -> gymnasium.Space:
     """The space of an environment (or of anything with such an attribute); of several at once, that of each."""
+    if isinstance(env, str):
+        raise TypeError(f"{owner}: expected an environment, got the text {env!r}. Fix: gymnasium.make({env!r}).")
     space = single_space(env, attribute)
     if not isinstance(space, gymnasium.Space):
         raise TypeError(

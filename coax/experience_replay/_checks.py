@@ -69,7 +69,6 @@ def check_priorities(name: str, priorities: np.ndarray, most: float) -> None:
 
 
 def nothing_to_draw(buffer: Any) -> RuntimeError:
-    return RuntimeError(
-        f"{type(buffer).__name__}.sample: expected a transition with a positive priority, got "
-        f"{len(buffer)} transitions without. Fix: add some first, and keep epsilon positive."
-    )
+    what = f"none of the {len(buffer)} transitions has a positive priority" if len(buffer) else "the buffer is empty"
+    fix = "keep epsilon positive" if len(buffer) else "add transitions first, or wait until len(buffer) is large enough"
+    return RuntimeError(f"{type(buffer).__name__}.sample: {what}. Fix: {fix}.")

@@ -385,6 +385,10 @@ NO_SPACE = fn.env_of("Box", "Discrete")
 @pytest.mark.parametrize(
     ("make", "text"),
     [
+        (
+            lambda: q_of(env="CartPole-v1"),
+            "Q: expected an environment, got the text 'CartPole-v1'. Fix: gymnasium.make(",
+        ),
         (lambda: v_of(env=NO_SPACE), "V: expected env.observation_space to be a gymnasium.Space, got str"),
         (lambda: q_of(env=NO_SPACE), "Q: expected env.observation_space to be a gymnasium.Space, got str"),
         (
