@@ -146,6 +146,7 @@ def address():
         return f"127.0.0.1:{found.getsockname()[1]}"
 
 
+@pytest.mark.full  # in the gate, the program on the page is of two processes
 def test_two_processes(tmp_path):
     at, files = address(), [tmp_path / f"{i}.npz" for i in range(2)]
     outs = outputs(*(start(["-m", "tests.several_devices", file, "--process", i, at]) for i, file in enumerate(files)))

@@ -396,7 +396,7 @@ def test_dtypes():
 
 @pytest.mark.parametrize("how", [lambda f: f, jax.jit, jax.vmap], ids=["plain", "jit", "vmap"])
 @BOX
-@pytest.mark.gate
+@pytest.mark.full
 def test_batches_and_rows(space, how):
     """Two leading axes, plain or transformed, give what one row at a time gives."""
     dist, n = SquashedNormalDist(space), len(space.shape)
