@@ -69,6 +69,7 @@ def check_priorities(name: str, priorities: np.ndarray, most: float) -> None:
 
 
 def nothing_to_draw(buffer: Any) -> RuntimeError:
-    what = f"none of the {len(buffer)} transitions has a positive priority" if len(buffer) else "the buffer is empty"
-    fix = "keep epsilon positive" if len(buffer) else "add transitions first, or wait until len(buffer) is large enough"
-    return RuntimeError(f"{type(buffer).__name__}.sample: {what}. Fix: {fix}.")
+    why = "the buffer is empty. Fix: add transitions first, or wait until len(buffer) is large enough."
+    if len(buffer):
+        why = f"none of the {len(buffer)} transitions has a positive priority. Fix: keep epsilon positive."
+    return RuntimeError(f"{type(buffer).__name__}.sample: {why}")

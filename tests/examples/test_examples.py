@@ -11,6 +11,7 @@ import sys
 import tempfile
 import warnings
 
+import jax
 import pytest
 
 from tests.examples import digests as program
@@ -41,7 +42,7 @@ def run_here(path, out, err, settings):
         stream.reconfigure(encoding="utf-8")
     os.environ.update(settings)
     os.chdir(path.parent)
-    program.jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_platforms", "cpu")
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "builtin type", DeprecationWarning)
     program.main(str(path))
