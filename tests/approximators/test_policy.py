@@ -23,7 +23,6 @@ from . import laws
 
 S = fn.observations(5)
 MANY = np.broadcast_to(S[0], (20_000, fn.OBS))
-EVERY_SPACE = pytest.mark.parametrize("name", fn.SPACES)
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([6, 1], np.float32))
 DISCRETE = fn.SPACES["discrete"]
 
