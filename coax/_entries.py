@@ -211,7 +211,7 @@ class Entry:
 
 
 class Fixed(property):
-    """A read-only public name for a part that was compiled in at construction.
+    """A read-only public name for a part that is fixed at construction.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ class Fixed(property):
 
     def __set__(self, obj: Any, value: Any) -> None:
         raise AttributeError(
-            f"{type(obj).__name__}.{self._name} is compiled in, and cannot be set. "
+            f"{type(obj).__name__}.{self._name} is fixed at construction. "
             f"Fix: make a new {self._noun}, with other arguments."
         )
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..utils import single_space
+from ..utils import make_cast, single_space
 from ._networks import is_network, signature_of
 
 __all__ = ("check_array_output", "check_bounds", "check_signature", "check_space", "check_value_range")
@@ -29,6 +29,7 @@ def check_space(env: Any, attribute: str, owner: str) -> gymnasium.Space:
             f"{owner}: expected env.{attribute} to be a gymnasium.Space, got {type(space).__name__}. "
             "Fix: pass a gymnasium environment, or any object with observation_space and action_space."
         )
+    make_cast(space)  # before any advice about the forward pass, which would not help with such a space
     return space
 
 

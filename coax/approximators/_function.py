@@ -145,7 +145,11 @@ class Function(Stateful):
         mine, theirs = self._peek(), other._peek()
         old, new = ({name: state[name] for name in ("params", "function_state")} for state in (mine, theirs))
         if jax.tree.structure(old) != jax.tree.structure(new):  # type: ignore[operator]
-            check_like(type(self).__name__, old, new)
+            raise TypeError(
+                f"soft_update: expected a {type(self).__name__} of the same forward pass, got one of other parameters: "
+                f"{_names_of(new)} instead of {_names_of(old)}. Fix: pass what this is a copy of: q_targ = q.copy(), "
+                "then q_targ.soft_update(q, tau)."
+            )
         moved = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float64(tau))
         self._write({**mine, **moved})
 
@@ -194,6 +198,11 @@ def like_input(out: jax.Array, lead: tuple[int, ...]) -> Any:
 def with_leading(out: Any, lead: tuple[int, ...]) -> Any:
     """Leaves [B, ...] with the leading axes that came in, on the host or inside a trace where they are."""
     return jax.tree.map(lambda leaf: like_input(leaf, lead), out)
+
+
+def _names_of(entries: dict[str, Any]) -> str:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(entries)
+    return ", ".join(f"{jax.tree_util.keystr(path)} {list(np.shape(leaf))}" for path, leaf in leaves)
 
 
 def _is_number(x: Any) -> bool:

@@ -232,6 +232,12 @@ def _entries_of(file: File) -> dict[str, Any]:
 
 
 def _plans(entries: dict[str, Any], objects: Mapping[str, Any], file: File) -> list[_Plan]:
+    for name in objects:
+        if name not in entries:
+            raise CheckpointError(
+                f"{file.path}: it does not hold {name!r}, only {sorted(entries)}. "
+                "Fix: leave it out, or load another file."
+            )
     for name in entries:
         if name not in objects:
             raise CheckpointError(
@@ -240,11 +246,6 @@ def _plans(entries: dict[str, Any], objects: Mapping[str, Any], file: File) -> l
             )
     plans: list[_Plan] = []
     for name, obj in objects.items():
-        if name not in entries:
-            raise CheckpointError(
-                f"{file.path}: it does not hold {name!r}, only {sorted(entries)}. "
-                "Fix: leave it out, or load another file."
-            )
         if isinstance(obj, EllipsisType):
             continue
         entry, kind = entries[name], _kind_of(obj)

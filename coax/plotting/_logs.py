@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -22,7 +23,8 @@ def read_log(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The log of one run: what :class:`coax.sinks.CSV` or :class:`coax.sinks.JSONLines` wrote.
 
     A last line without its end, which was being written when the run stopped, is left out. Where a run went on from an
-    earlier state, so that `T` or `ep` goes back, the rows that it had written after that state are left out too.
+    earlier state, so that `T` or `ep` goes back, the rows that it had written after that state are left out too. Of all
+    rows that is done with a ``UserWarning``: the file may then be that of two runs.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def read_log(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
     """The rows of :func:`read_log`, each with the entries that it has."""
-    rows = _without_repeats(_rows(pathlib.Path(path)))
+    rows = _without_repeats(_rows(pathlib.Path(path)), path)
     if not rows:
         raise ValueError(f"{path}: expected the rows of at least one episode, got none. {_FIX}")
     return rows
@@ -102,12 +104,19 @@ def _files(label: Any, paths: Any) -> list[pathlib.Path]:
     return list(found)
 
 
-def _without_repeats(rows: Iterable[dict[str, float]]) -> list[dict[str, float]]:
+def _without_repeats(rows: Iterable[dict[str, float]], path: str | os.PathLike) -> list[dict[str, float]]:
     kept: list[dict[str, float]] = []
     for row in rows:
         if kept and (row["T"] < kept[-1]["T"] or _is_of_later(row, kept)):
+            before = len(kept)
             while kept and (row["T"] <= kept[-1]["T"] or _is_of_later(row, kept)):
                 kept.pop()
+            if not kept and before > 1:
+                warnings.warn(
+                    f"{path}: a run begins anew in it, and what was there before is left out. Fix: if these are two "
+                    "runs, give each a file of its own.",
+                    stacklevel=3,
+                )
         kept.append(row)
     return kept
 

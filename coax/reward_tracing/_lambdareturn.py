@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._entries import Fixed
 from .._stateful import Stateful
 from ..returns import generalized_advantages, lambda_returns
 from ._base import TERMINATED, BaseRewardTracer, Traced
@@ -73,6 +74,11 @@ class LambdaReturn(BaseRewardTracer):
 
     instead = "use coax.reward_tracing.lambda_transitions over a coax.training.rollout"
 
+    n = Fixed("_n", "Length of a segment; None if it is the episode.", "tracer")
+    gamma = Fixed("_gamma", "Discount factor.", "tracer")
+    lambda_ = Fixed("_lambda", "The weight of what lies further ahead.", "tracer")
+    v = Fixed("_v", "Values of a batch of observations.", "tracer")
+
     def __init__(
         self, n: int | None, gamma: float, lambda_: float, v: Callable[[Any], Any], *, num_envs: int | None = None
     ):
@@ -82,26 +88,6 @@ class LambdaReturn(BaseRewardTracer):
             raise TypeError(f"v: expected a function of observations, got {v!r}. Fix: pass for instance a coax.V.")
         self._v = v
         super().__init__(num_envs)
-
-    @property
-    def n(self) -> int | None:
-        """Length of a segment; None if it is the episode."""
-        return self._n
-
-    @property
-    def gamma(self) -> float:  # type: ignore[override]
-        """Discount factor."""
-        return self._gamma
-
-    @property
-    def lambda_(self) -> float:
-        """The weight of what lies further ahead."""
-        return self._lambda
-
-    @property
-    def v(self) -> Callable[[Any], Any]:
-        """Values of a batch of observations."""
-        return self._v
 
     @property
     def children(self) -> tuple[Stateful, ...]:

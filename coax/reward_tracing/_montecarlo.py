@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._entries import Fixed
 from ._base import BaseRewardTracer
 from ._scalars import as_gamma
 from ._windows import Window
@@ -35,14 +36,11 @@ class MonteCarlo(BaseRewardTracer):
 
     instead = "use coax.reward_tracing.monte_carlo_transitions over a coax.training.rollout"
 
+    gamma = Fixed("_gamma", "Discount factor.", "tracer")
+
     def __init__(self, gamma: float, *, num_envs: int | None = None):
         self._gamma = as_gamma(gamma)
         super().__init__(num_envs)
-
-    @property
-    def gamma(self) -> float:  # type: ignore[override]
-        """Discount factor."""
-        return self._gamma
 
     def _ready(self) -> bool:
         return bool(self._end) and len(self) > 0

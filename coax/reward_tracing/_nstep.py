@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._entries import Fixed
 from ._base import RUNNING, TERMINATED, TRUNCATED, BaseRewardTracer
 from ._scalars import as_gamma, as_n
 from ._steps import Step
@@ -51,27 +52,16 @@ class NStep(BaseRewardTracer):
     Sutton and Barto (2018), section 7.1; Pardo et al. (2018), Time limits in reinforcement learning, section 3.1.
     """
 
+    n = Fixed("_n", "Number of steps.", "tracer")
+    gamma = Fixed("_gamma", "Discount factor.", "tracer")
+    record_extra_info = Fixed("_record_extra_info", "Whether the steps themselves are put into `extra_info`.", "tracer")
+
     def __init__(self, n: int, gamma: float, record_extra_info: bool = False, *, num_envs: int | None = None):
         self._n = as_n(n)
         self._gamma = as_gamma(gamma)
         self._record_extra_info = bool(record_extra_info)
         self._powers = [self._gamma**k for k in range(self._n + 1)]
         super().__init__(num_envs)
-
-    @property
-    def n(self) -> int:
-        """Number of steps."""
-        return self._n
-
-    @property
-    def gamma(self) -> float:  # type: ignore[override]
-        """Discount factor."""
-        return self._gamma
-
-    @property
-    def record_extra_info(self) -> bool:
-        """Whether the steps themselves are put into `extra_info`."""
-        return self._record_extra_info
 
     def _ready(self) -> bool:
         return self._count() > 0

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from .._stateful import Stateful
-from ..approximators import RandomPolicy
+from ..approximators import Function, RandomPolicy
 from ..envs import transition
 from ..envs._transition import memory_of
 from ..reward_tracing import Rollout
 from ..typing import AbstractPolicy
 
 __all__ = ("Turn", "objects_of", "take_turn", "turn_of")
+
+
+_FIX = "Fix: pass pi, or pi.mode for its most likely actions"
 
 
 def take_turn(env: Any, policy: Callable) -> Rollout:
@@ -81,8 +84,12 @@ def _parts(policy: Callable) -> tuple[Any, Callable | None]:
     """What a policy belongs to, and which method of it that is."""
     if not callable(policy):
         raise TypeError(
-            f"policy: expected a policy or a function of observations, got {type(policy).__name__}. "
-            "Fix: pass pi, or pi.mode for its most likely actions."
+            f"policy: expected a policy or a function of observations, got {type(policy).__name__}. {_FIX}."
+        )
+    if isinstance(policy, Function) and not hasattr(policy, "mode"):
+        raise TypeError(
+            f"policy: expected a policy or a function of observations, got a {type(policy).__name__}, which gives no "
+            f"actions. {_FIX}; of action values make one with coax.EpsilonGreedy(q, epsilon=0.1)."
         )
     if isinstance(policy, types.MethodType):
         return policy.__self__, policy.__func__

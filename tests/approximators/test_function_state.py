@@ -135,7 +135,8 @@ def test_soft_update_of_another_function():
     before = leaves(q)
     with pytest.raises(TypeError, match=r"soft_update: expected a Q, got V\. Fix:"):
         q.soft_update(coax.V(fn.state_value, fn.ENV), 0.1)
-    with pytest.raises(TypeError, match=r"\['params'\].* is missing"):
+    other = r"got one of other parameters: \['params'\]\['linear'\].* instead of \['params'\]\['~'\]\['w'\] \["
+    with pytest.raises(TypeError, match=f"soft_update: expected a Q of the same forward pass, {other}.*Fix: pass what"):
         q.soft_update(q_of(fn.any_type2), 0.1)
     # shapes that would broadcast: [1, 4] and [3, 4]
     one = q_of(fn.any_type2, env=fn.env_of(spaces.Box(-1, 1, (1,))))

@@ -265,7 +265,7 @@ def test_what_it_is_made_of():
 def test_what_is_compiled_in_cannot_be_set(name):
     pi = EpsilonGreedy(coax.Q(fn.type2, fn.ENV))
     before = getattr(pi, name)
-    text = rf"EpsilonGreedy\.{name} is compiled in, and cannot be set\. Fix: make a new policy"
+    text = rf"EpsilonGreedy\.{name} is fixed at construction. Fix: make a new policy"
     with pytest.raises(AttributeError, match=text):
         setattr(pi, name, None)
     assert getattr(pi, name) is before

@@ -75,6 +75,7 @@ def test_objects_that_are_missing(path):
     assert_refused(path, text, counter=None)
     assert_refused(path, "it does not hold 'pi', only ['counter', 'loop', 'q']", pi=Counter())
     assert_refused(path, "it does not hold 'pi', only ['counter', 'loop', 'q']", pi=...)
+    assert_refused(path, "it does not hold 'qq', only ['counter', 'loop', 'q']", qq=q_of(8), counter=..., loop=...)
     assert coax.load(path, q=q_of(8), counter=..., loop=...).keys() == {"q"}
 
 

@@ -509,7 +509,7 @@ def test_too_many_places():
 
 def test_what_is_compiled_in():
     buffer = buffer_of(3)
-    with pytest.raises(AttributeError, match=r"capacity is compiled in, .* Fix: make a new buffer"):
+    with pytest.raises(AttributeError, match=r"capacity is fixed at construction.* Fix: make a new buffer"):
         buffer.capacity = 4
 
 

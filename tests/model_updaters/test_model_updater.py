@@ -504,7 +504,7 @@ def test_what_it_is_made_of():
     assert ModelUpdater(KINDS["rewards"]()).loss_function is huber
     assert ModelUpdater(KINDS["rewards"]()).hyperparams == {}
     for name in ("model", "loss_function", "regularizer"):
-        with pytest.raises(AttributeError, match=rf"ModelUpdater\.{name} is compiled in.*Fix: make a new updater"):
+        with pytest.raises(AttributeError, match=rf"ModelUpdater\.{name} is fixed at construction.*make a new updater"):
             setattr(updater, name, None)
     assert set(updater.update(batch())) == {
         f"ModelUpdater/{name}"

@@ -355,7 +355,7 @@ def test_errors_of_calls():
         normalizer.update(np.zeros((5, 3)), np.ones(4, bool))
     with pytest.raises(TypeError, match=r"mask: expected bools, got float64"):
         normalizer.update(np.zeros((5, 3)), np.ones(5))
-    with pytest.raises(AttributeError, match=r"ObservationNormalizer\.clip is compiled in, and cannot be set"):
+    with pytest.raises(AttributeError, match=r"ObservationNormalizer\.clip is fixed at construction"):
         normalizer.clip = 3.0
     with pytest.raises(StateError, match=r"ObservationNormalizer is used inside a lifted function that does not cover"):
         coax.jit(lambda: normalizer.update(np.zeros(3)), over=ObservationNormalizer(BOX))()

@@ -343,7 +343,7 @@ def test_what_it_was_made_for():
     assert (tracer.n, tracer.num_envs, tracer.next_action) == (2, 2, True)
     assert DeviceNStep(2, 0.5, SINGLE).num_envs is None
     assert tracer.rule is DeviceNStep(2, 0.9, Two()).rule
-    with pytest.raises(AttributeError, match=r"DeviceNStep\.n is compiled in, .*Fix: make a new tracer"):
+    with pytest.raises(AttributeError, match=r"DeviceNStep\.n is fixed at construction.*Fix: make a new tracer"):
         tracer.n = 3
 
 

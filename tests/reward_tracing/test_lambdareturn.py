@@ -345,7 +345,9 @@ def test_attributes():
     tracer = LambdaReturn(np.int64(3), np.float32(0.5), 1, tenth)
     assert (tracer.n, tracer.gamma, tracer.lambda_, tracer.v) == (3, 0.5, 1.0, tenth)
     for name in ("n", "gamma", "lambda_", "v"):
-        with pytest.raises(AttributeError):
+        with pytest.raises(
+            AttributeError, match=f"LambdaReturn.{name} is fixed at construction. Fix: make a new tracer"
+        ):
             setattr(tracer, name, 1)
 
 

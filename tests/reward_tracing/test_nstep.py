@@ -358,7 +358,7 @@ def test_wrong_constructor_arguments(n, gamma, error, text):
 def test_attributes():
     tracer = NStep(np.int64(3), np.float32(0.5), record_extra_info=True)
     assert (tracer.n, tracer.gamma, tracer.record_extra_info) == (3, 0.5, True)
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match=r"NStep\.n is fixed at construction\. Fix: make a new tracer"):
         tracer.n = 5
 
 

@@ -287,12 +287,12 @@ def test_what_is_compiled_in_cannot_be_set(name):
     before = getattr(updater, name)
     with pytest.raises(AttributeError) as caught:
         setattr(updater, name, None)
-    text = f"ExpectedSarsa.{name} is compiled in, and cannot be set. Fix: make a new updater, with other arguments."
+    text = f"ExpectedSarsa.{name} is fixed at construction. Fix: make a new updater, with other arguments."
     assert str(caught.value) == text
     assert getattr(updater, name) is before
     assert updater.clip_weights == (0.1, 10)
     assert QLearning(Q).clip_weights is None
-    with pytest.raises(AttributeError, match=r"SimpleTD\.v_targ is compiled in.*Fix: make a new updater"):
+    with pytest.raises(AttributeError, match=r"SimpleTD\.v_targ is fixed at construction.*Fix: make a new updater"):
         SimpleTD(V).v_targ = V
 
 
