@@ -7,11 +7,14 @@ from pathlib import Path
 DOC = Path(__file__).parents[1] / "doc"
 
 # .. code:: python, with options and an indented body, anywhere on a page; with `:class: not-run` it is only to be read
-_BLOCK = re.compile(
+BLOCK = re.compile(
     r"^(?P<indent> *)\.\. code(?:-block)?:: python\n(?P<options>(?:(?P=indent) +:.*\n)*)\n"
     r"(?P<body>(?:(?P=indent) +.*\n|[ ]*\n)+)",
     re.MULTILINE,
 )
+
+DIRECTIVE = re.compile(r"^ *\.\. (?:code|code-block|sourcecode)::.*$", re.MULTILINE)
+KNOWN = re.compile(r" *\.\. code(-block)?:: (python|bash|text)")
 
 
 def pages():
@@ -27,7 +30,7 @@ def path_of(page):
 def blocks(page):
     """The code blocks of a page: ``(line, code)`` of each, with the number of its first line."""
     text = path_of(page).read_text()
-    for found in _BLOCK.finditer(text):
+    for found in BLOCK.finditer(text):
         if "not-run" not in found["options"]:
             body = found["body"]
             indent = re.match(r" *", body.lstrip("\n"))[0]

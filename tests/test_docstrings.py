@@ -16,6 +16,15 @@ import pytest
 import coax
 
 ROOT = Path(coax.__file__).parent
+
+# Examples that need modules of extras, by the file.
+NEEDS = {
+    "_grid_world.py": ("matplotlib",),
+    "_learning_curves.py": ("matplotlib",),
+    "_progress_bar.py": ("tqdm",),
+    "_recording.py": ("PIL", "pygame"),
+    "_tensorboard.py": ("tensorboardX",),
+}
 PARSER = doctest.DocTestParser()
 
 
@@ -76,6 +85,8 @@ def folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("text", "path", "line"), list(with_examples()))
 def test_the_example_runs(text, path, line, well_known_names):
+    for module in NEEDS.get(path.name, ()):
+        pytest.importorskip(module)
     complaints = []
     example = PARSER.get_doctest(text, dict(well_known_names), path.stem, str(path), line)
     outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=complaints.append)

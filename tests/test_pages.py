@@ -1,12 +1,14 @@
 """The code on each page of the documentation runs, from top to bottom."""
 
+import ast
 import pathlib
 import re
+import textwrap
 
 import numpy as np
 import pytest
 
-from tests.pages import DOC, blocks, pages, path_of, run
+from tests.pages import BLOCK, DIRECTIVE, DOC, KNOWN, blocks, pages, path_of, run
 
 # Pages that need more than the others: marks, and modules of extras.
 MARKS = {"guides/seeing": pytest.mark.full}
@@ -20,6 +22,7 @@ NEEDS = {
 # Pages whose code runs elsewhere: in processes of its own, by tests/test_several_devices.py.
 ELSEWHERE = {"guides/several_devices"}
 
+README = DOC.parent / "README.rst"
 PAGES = [page for page in pages() if page not in ELSEWHERE and any(blocks(page))]
 CHECKS = {}
 
@@ -35,6 +38,32 @@ def test_the_code_runs(page, tmp_path, monkeypatch):
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     CHECKS.get(page, dict)(run(page))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_no_block_of_code_slips_through(page):
+    directives = DIRECTIVE.findall(path_of(page).read_text())
+    assert [line for line in directives if not KNOWN.fullmatch(line)] == []
+    assert sum(line.endswith(" python") for line in directives) == len(BLOCK.findall(path_of(page).read_text()))
+
+
+def test_the_program_of_the_readme_is_the_example():
+    """But for comments, docstrings and imports: its statements are those of the example, in the same order."""
+    code = re.search(r"\.\. code:: python\n\n((?:    .*\n|\n)+)", README.read_text())[1]
+    shown, program = map(
+        statements, (textwrap.dedent(code), (DOC.parent / "examples/frozen_lake/qlearning.py").read_text())
+    )
+    assert len(shown) == 8
+    begin = program.index(shown[0])
+    assert program[begin : begin + len(shown)] == shown
+
+
+def statements(code):
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node):
+            del node.body[0]
+    return [ast.unparse(node) for node in tree.body]
 
 
 def test_the_tables_name_pages():

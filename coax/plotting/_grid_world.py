@@ -63,10 +63,10 @@ def plot_values(env: Any, values: Any, axes: Any = None) -> Any:
 
     Examples
     --------
-    After training a q-function on ``FrozenLake-v1``::
+    After training a q-function on a frozen lake:
 
-        axes = coax.plotting.plot_values(env, q)
-        axes.figure.savefig("q.png", dpi=150)
+    >>> axes = coax.plotting.plot_values(env, q)
+    >>> axes.figure.savefig("q.png", dpi=150)
     """
     grid = grid_map(env)
     table = _values(values, grid)
@@ -115,10 +115,10 @@ def plot_policy(env: Any, policy: Any, axes: Any = None) -> Any:
 
     Examples
     --------
-    After training a policy on ``FrozenLake-v1``::
+    After training a policy on a frozen lake:
 
-        axes = coax.plotting.plot_policy(env, pi)
-        axes.figure.savefig("pi.png", dpi=150)
+    >>> axes = coax.plotting.plot_policy(env, pi)
+    >>> axes.figure.savefig("pi.png", dpi=150)
     """
     grid = grid_map(env)
     probs = _probabilities(policy, grid)

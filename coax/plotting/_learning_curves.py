@@ -101,10 +101,16 @@ def learning_curves(
 
     Examples
     --------
-    A monitor wrote each file: ``TrainMonitor(env, sinks=[coax.sinks.CSV("runs/dqn-0.csv")])``::
+    One file for each seed, as a monitor writes them:
 
-        axes, curves = coax.plotting.learning_curves({"dqn": "runs/dqn", "sac": ["runs/sac-0.csv", "runs/sac-1.csv"]})
-        axes.figure.savefig("curves.png", dpi=150)
+    >>> for seed in range(2):
+    ...     sink = coax.sinks.CSV(f"runs/dqn/{seed}.csv")
+    ...     for T in range(10, 50, 10):
+    ...         sink.write(T, {"G": T + seed}, {})
+    >>> axes, curves = coax.plotting.learning_curves({"dqn": "runs/dqn"}, points=2)
+    >>> curves["dqn"].mean
+    array([15.5, 35.5])
+    >>> axes.figure.savefig("curves.png", dpi=150)
     """
     curves = _curves(runs, y, points, window, until, level, random_seed)
     axes = new_axes(6, 4) if axes is None else axes

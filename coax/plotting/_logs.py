@@ -43,9 +43,13 @@ def read_log(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Examples
     --------
-    The mean return of the last ten episodes::
+    The mean return of the last ten episodes:
 
-        coax.plotting.read_log("runs/dqn-0.csv")["G"][-10:].mean()
+    >>> sink = coax.sinks.CSV("runs/dqn-0.csv")
+    >>> for T, G in [(10, 1.0), (20, 4.0)]:  # as a monitor does
+    ...     sink.write(T, {"G": G}, {})
+    >>> print(coax.plotting.read_log("runs/dqn-0.csv")["G"][-10:].mean())
+    2.5
     """
     rows = read_rows(path)
     names = dict.fromkeys(name for row in rows for name in row)

@@ -37,9 +37,8 @@ class CSV(Sink):
 
     Examples
     --------
-    ::
-
-        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.CSV("runs/dqn.csv")])
+    >>> env = gymnasium.make("CartPole-v1")
+    >>> env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.CSV("runs/dqn.csv")])
     """
 
     def __init__(self, path: str | os.PathLike):

@@ -41,9 +41,8 @@ class JSONLines(Sink):
 
     Examples
     --------
-    ::
-
-        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.JSONLines("runs/dqn.jsonl")])
+    >>> env = gymnasium.make("CartPole-v1")
+    >>> env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.JSONLines("runs/dqn.jsonl")])
     """
 
     def __init__(self, path: str | os.PathLike):

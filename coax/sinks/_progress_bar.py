@@ -41,9 +41,8 @@ class ProgressBar(Sink):
 
     Examples
     --------
-    ::
-
-        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.ProgressBar(total=100_000)])
+    >>> env = gymnasium.make("CartPole-v1")
+    >>> env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.ProgressBar(total=100_000)])
     """
 
     def __init__(self, total: float | None = None, *, interval: float = 0.25, **tqdm_kwargs: Any):

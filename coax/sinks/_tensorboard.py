@@ -137,9 +137,8 @@ class TensorBoard(Sink):
 
     Examples
     --------
-    ::
-
-        env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.TensorBoard("runs/dqn")])
+    >>> env = gymnasium.make("CartPole-v1")
+    >>> env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.TensorBoard("runs/dqn")])
     """
 
     def __init__(self, directory: str | os.PathLike):

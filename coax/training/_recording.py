@@ -81,10 +81,10 @@ def record_episode(
 
     Examples
     --------
-    After training, with an environment of its own::
+    After training, with an environment of its own:
 
-        env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
-        coax.training.record_episode(env, "cartpole.mp4", pi.mode, duration=20)
+    >>> env = gymnasium.make("FrozenLakeNonSlippery-v0", render_mode="rgb_array")
+    >>> coax.training.record_episode(env, "lake.gif", pi.mode, duration=200, seed=13)
     """
     _record("record_episode", env, filepath, policy, resize_to, duration, max_episode_steps, format, seed)
 
