@@ -40,7 +40,7 @@ class InPlace:
 
     __slots__ = ("__weakref__", "_calls_back", "_tree", "consuming", "pure")
 
-    def __init__(self, fun: Callable, name: str):
+    def __init__(self, fun: Callable[..., Any], name: str):
         self._calls_back: bool | None = None
 
         def flat(given: Any, *args: Any) -> list:

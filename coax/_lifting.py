@@ -118,7 +118,7 @@ class Transformed(NamedTuple):
     apply: Callable[..., tuple[Any, States]]
 
 
-def transform(fun: Callable, over: Over) -> Transformed:
+def transform(fun: Callable[..., Any], over: Over) -> Transformed:
     """Lift a function that uses and changes objects into a pair of pure functions of their states.
 
     Parameters
@@ -227,7 +227,7 @@ def jit(fun: Callable[P, T], *, over: Over) -> Callable[P, T]: ...
 def jit(fun: None = None, *, over: Over) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
 
 
-def jit(fun: Callable | None = None, *, over: Over) -> Any:
+def jit(fun: Callable[..., Any] | None = None, *, over: Over) -> Any:
     """Compile a function that uses and changes objects: one dispatch a call, whatever it does inside.
 
     Parameters
@@ -263,7 +263,7 @@ def jit(fun: Callable | None = None, *, over: Over) -> Any:
 class _Lifted:
     """What :func:`coax.jit` returns: a function whose compiled programs go with it."""
 
-    def __init__(self, fun: Callable, objs: tuple[Stateful, ...]):
+    def __init__(self, fun: Callable[..., Any], objs: tuple[Stateful, ...]):
         functools.update_wrapper(self, fun)
         self._fun = fun
         self._objs = objs
@@ -279,7 +279,9 @@ class _Lifted:
         return _call_lifted(self._fun, self._objs, self._cache, args, kwargs)
 
 
-def _call_lifted(fun: Callable, objs: Sequence[Stateful], cache: dict, args: Sequence, kwargs: Mapping) -> Any:
+def _call_lifted(
+    fun: Callable[..., Any], objs: Sequence[Stateful], cache: dict, args: Sequence, kwargs: Mapping
+) -> Any:
     # This runs at every step of a loop: what costs a microsecond here costs a hundredth of a small update.
     tracing = is_tracing()
     if tracing:
@@ -338,7 +340,9 @@ def _signature(leaf: Any) -> Any:
 # --- scan and cond ----------------------------------------------------------------------------------------------------
 
 
-def scan(step: Callable, length: int | None = None, over: Over = (), xs: Any = None, *, unjitted: bool = False) -> Any:
+def scan(
+    step: Callable[..., Any], length: int | None = None, over: Over = (), xs: Any = None, *, unjitted: bool = False
+) -> Any:
     """Run a loop body many times in one compiled program.
 
     Parameters
@@ -385,7 +389,9 @@ def scan(step: Callable, length: int | None = None, over: Over = (), xs: Any = N
     return call_compiled(_body_loop(step, length, objs), objs, step, length, xs)
 
 
-def call_compiled(fun: Callable, objs: Sequence[Stateful], anchor: Callable, use: Any, *args: Any) -> Any:
+def call_compiled(
+    fun: Callable[..., Any], objs: Sequence[Stateful], anchor: Callable[..., Any], use: Any, *args: Any
+) -> Any:
     """Call a function of objects as one compiled program, which is kept as long as the anchor and the objects live."""
     return _call_lifted(fun, objs, _kept_programs(anchor, objs, use), args, {})
 
@@ -403,17 +409,17 @@ def _loop_length(length: int | None, xs: Any) -> int:
     return found
 
 
-def _body_loop(step: Callable, length: int, objs: Sequence[Stateful]) -> Callable:
+def _body_loop(step: Callable[..., Any], length: int, objs: Sequence[Stateful]) -> Callable[..., Any]:
     def loop(xs: Any) -> Any:
         return _scan_in_frame(step, length, objs, xs)
 
     return functools.update_wrapper(loop, step, updated=())
 
 
-_LOOPS: weakref.WeakKeyDictionary[Callable, dict] = weakref.WeakKeyDictionary()
+_LOOPS: weakref.WeakKeyDictionary[Callable[..., Any], dict] = weakref.WeakKeyDictionary()
 
 
-def _kept_programs(step: Callable, objs: Sequence[Stateful], what: Any) -> dict:
+def _kept_programs(step: Callable[..., Any], objs: Sequence[Stateful], what: Any) -> dict:
     """The compiled loops of a body, by what they are (their length). They go when the body goes."""
     anchor = getattr(step, "__func__", step)  # a bound method is made anew at each access, its function is not
     if getattr(anchor, "__hash__", None) is None:
@@ -425,7 +431,7 @@ def _kept_programs(step: Callable, objs: Sequence[Stateful], what: Any) -> dict:
     return by_use.setdefault(((*map(weakref.ref, objs), *([owner] if owner else [])), what), {})
 
 
-def _scan_in_frame(step: Callable, length: int, objs: Sequence[Stateful], xs: Any) -> Any:
+def _scan_in_frame(step: Callable[..., Any], length: int, objs: Sequence[Stateful], xs: Any) -> Any:
     frame = current_frame()
     states = states_of(objs)
     first = () if xs is None else (jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x), xs),)
@@ -493,7 +499,7 @@ def cond(pred: Any, true_fun: Callable[..., T], false_fun: Callable[..., T], *ar
     changed = sorted({*branches[0].changed, *branches[1].changed})
     leaves = jax.tree.leaves(states)
 
-    def taken(branch: Program) -> Callable:
+    def taken(branch: Program) -> Callable[..., Any]:
         def call(leaves: list, arg_leaves: list) -> tuple[list, list]:
             new, out = branch(leaves, arg_leaves)
             places = {**dict(enumerate(leaves)), **dict(zip(branch.changed, new, strict=True))}

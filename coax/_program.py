@@ -32,7 +32,7 @@ class Program(NamedTuple):
 
 
 def record(
-    fun: Callable,
+    fun: Callable[..., Any],
     objs: Sequence[Stateful],
     states: Sequence,
     args: Sequence,
@@ -76,7 +76,7 @@ def write_leaves(objs: Sequence[Stateful], states: Sequence, changes: Mapping[in
 
 
 def run(
-    fun: Callable,
+    fun: Callable[..., Any],
     objs: Sequence[Stateful],
     states: Sequence,
     args: Sequence,
@@ -111,7 +111,7 @@ class Compiled(NamedTuple):
 
 
 def compile_program(
-    fun: Callable, objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping
+    fun: Callable[..., Any], objs: Sequence[Stateful], states: Sequence, args: Sequence, kwargs: Mapping
 ) -> Compiled:
     program = record(fun, objs, states, args, kwargs)
     donated = program.changed

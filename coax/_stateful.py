@@ -159,7 +159,7 @@ class Stateful(abc.ABC):
     _state: Any = None
     _owned: frozenset = frozenset()  # top-level entries of the state that nobody else can hold
     _version: int = 0  # how often a part that is compiled in was exchanged
-    _journal: tuple[list, Callable] | None = None  # open while a call consumes the state
+    _journal: tuple[list, Callable[..., Any]] | None = None  # open while a call consumes the state
     _reader: int | None = None  # the one thread that looks at the state, or EVERYBODY
     _lineage: Any = None  # shared by an object and its copies
     _is_copy: bool = False

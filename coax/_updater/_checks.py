@@ -28,7 +28,7 @@ def as_bounds(clip_weights: Any, owner: str) -> tuple[float, float] | None:
     return low, high
 
 
-def as_loss(loss_function: Any, owner: str) -> Callable:
+def as_loss(loss_function: Any, owner: str) -> Callable[..., Any]:
     """The loss, by default Huber's, after a look at what it returns.
 
     Raises

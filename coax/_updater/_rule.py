@@ -100,8 +100,8 @@ class Loss(NamedTuple):
         ``finish(aux) -> (report, each)``: scalars f32[] to report under their names, and a number per row f32[B].
     """
 
-    cost: Callable
-    finish: Callable
+    cost: Callable[..., Any]
+    finish: Callable[..., Any]
 
 
 class GradientRule(Rule):

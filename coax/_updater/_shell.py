@@ -71,7 +71,7 @@ class Updater(Stateful):
         spaces = {"S": main.observation_space, "S_next": main.observation_space}
         if getattr(main, "action_space", None) is not None:
             spaces |= {"A": main.action_space, "A_next": main.action_space}
-        self._fields: dict[str, Callable] = {
+        self._fields: dict[str, Callable[..., Any]] = {
             field: field_check(space, field, name) for field, space in spaces.items() if field in self._uses
         }
         if not jax.tree.leaves(main._peek()["params"]):

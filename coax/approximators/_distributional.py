@@ -87,13 +87,13 @@ class Distributional:
         parts = per_action(found, int(self.rule.forward.action_space.n), len(lead))  # type: ignore[union-attr]
         return parts if is_tracing() else [self.rule.dist._element(part) for part in parts]
 
-    def _statistic(self, function: Callable, statistic: Callable) -> Callable:
+    def _statistic(self, function: Callable[..., Any], statistic: Callable[..., Any]) -> Callable[..., Any]:
         """``(params, function_state, rng, *inputs) -> statistic``, of preprocessed inputs."""
         return lambda params, function_state, rng, *inputs: statistic(
             function(params, function_state, rng, *inputs, False)[0]
         )
 
-    def _sampler(self, function: Callable) -> Callable:
+    def _sampler(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``(params, function_state, rng, *inputs) -> (X, logP)``, of preprocessed inputs."""
 
         def sampler(params: Any, function_state: Any, rng: jax.Array, *inputs: Any) -> tuple[Any, jax.Array]:
@@ -116,17 +116,17 @@ class StochasticState:
     # --- pure functions of preprocessed observations, as scripts for 0.1.13 use them; they know no mask
 
     @property
-    def sample_func(self) -> Callable:
+    def sample_func(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> (X, logP)``: variates, and log-probabilities f32[B] of the actions."""
         return self._sampler(self.function)
 
     @property
-    def mean_func(self) -> Callable:
+    def mean_func(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> X``: variates."""
         return self._statistic(self.function, self.proba_dist.mean)
 
     @property
-    def mode_func(self) -> Callable:
+    def mode_func(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> X``: variates."""
         return self._statistic(self.function, self.proba_dist.mode)
 

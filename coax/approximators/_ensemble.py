@@ -187,7 +187,7 @@ class Ensemble(Function, StateAction):
         return self.rule.members
 
     @property
-    def function(self) -> Callable:
+    def function(self) -> Callable[..., Any]:
         """``(params, function_state, rng, *inputs, is_training) -> (output, function_state)``, leaves [M, B, ...]."""
         single, keys = self._forward.function, self.rule._keys
 

@@ -27,8 +27,8 @@ class Forward(NamedTuple):
         ``live`` (bool[B]) the batch statistics are those of the live rows alone.
     """
 
-    init: Callable
-    apply: Callable
+    init: Callable[..., Any]
+    apply: Callable[..., Any]
 
 
 def as_forward(func: Any) -> Forward:
@@ -88,7 +88,7 @@ def as_forward(func: Any) -> Forward:
 def _only_live_rows(live: jax.Array) -> Iterator[None]:
     """Take the moments of every ``hk.BatchNorm`` over the live rows of its input."""
 
-    def intercept(next_f: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+    def intercept(next_f: Callable[..., Any], args: tuple, kwargs: dict, context: Any) -> Any:
         if not (isinstance(context.module, hk.BatchNorm) and context.method_name == "__call__"):
             return next_f(*args, **kwargs)
         inputs, is_training = _batch_norm_inputs(*args, **kwargs)
@@ -125,7 +125,9 @@ class _Fixed(NamedTuple):
     average: jax.Array
 
 
-def _normalised_with(layer: hk.BatchNorm, moments: tuple[jax.Array, jax.Array], next_f: Callable, kwargs: dict) -> Any:
+def _normalised_with(
+    layer: hk.BatchNorm, moments: tuple[jax.Array, jax.Array], next_f: Callable[..., Any], kwargs: dict
+) -> Any:
     """Feed given moments to the layer's moving averages, and let it normalise with them."""
     averages = layer.mean_ema, layer.var_ema
     for average, moment in zip(averages, moments, strict=True):

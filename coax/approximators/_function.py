@@ -100,7 +100,7 @@ class Function(Stateful):
         return int(np.random.SeedSequence([*map(int, words), int(rng.count)]).generate_state(1)[0] >> 1)
 
     @property
-    def function(self) -> Callable:
+    def function(self) -> Callable[..., Any]:
         """The pure function ``(params, function_state, rng, *inputs) -> (output, function_state)``, compiled.
 
         The inputs are those of the forward pass, preprocessed; ``is_training`` is static.
@@ -108,7 +108,7 @@ class Function(Stateful):
         return self._forward.function
 
     @property
-    def observation_preprocessor(self) -> Callable:
+    def observation_preprocessor(self) -> Callable[..., Any]:
         """``func(rng, S)`` on batches of observations."""
         return self._forward.observe.func
 

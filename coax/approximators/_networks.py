@@ -79,7 +79,7 @@ def _of_pair(func: Any) -> Signature:
     return Signature(inputs if fits else None, text, NAMES)
 
 
-def _names(func: Callable) -> tuple[str, ...]:
+def _names(func: Callable[..., Any]) -> tuple[str, ...]:
     """The names of arguments; marked if an argument cannot be given by position."""
     kinds = inspect.Parameter
     mark: dict[Any, str] = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**", kinds.KEYWORD_ONLY: "*, "}
@@ -90,7 +90,7 @@ def _names(func: Callable) -> tuple[str, ...]:
     return tuple(mark.get(p.kind, "") + name for name, p in parameters.items())
 
 
-def _split(func: Callable) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _split(func: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of arguments before 'S', and from 'S' on."""
     names = _names(func)
     at = names.index("S") if "S" in names else len(names)
@@ -107,7 +107,7 @@ def _places(front: Sequence[str]) -> tuple[bool, bool] | None:
     return len(front) == 3, len(front) == 3
 
 
-def _pair(func: Any) -> tuple[Callable, Callable] | None:
+def _pair(func: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
     """`init` and `apply`, the former first."""
     if not isinstance(func, tuple | list):
         return _bare(func.init), _bare(func.apply)
@@ -117,7 +117,7 @@ def _pair(func: Any) -> tuple[Callable, Callable] | None:
     return (_bare(func.init), _bare(func.apply)) if named else (_bare(func[0]), _bare(func[1]))  # type: ignore[union-attr]
 
 
-def _bare(func: Callable) -> Callable:
+def _bare(func: Callable[..., Any]) -> Callable[..., Any]:
     """Without ``jax.jit`` around it: its cache knows nothing of rows that do not count, nor of globals that changed."""
     while isinstance(func, jax.stages.Wrapped) and hasattr(func, "__wrapped__"):
         func = func.__wrapped__
@@ -141,7 +141,7 @@ def _holds_arrays(func: Any) -> bool:
 # --- what coax calls --------------------------------------------------------------------------------------------------
 
 
-def pure_functions(func: Any) -> tuple[Callable, Callable]:
+def pure_functions(func: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """``init(key, *args) -> (params, state)`` and ``apply(params, state, key, *args) -> (output, state)`` of a network.
 
     The pair is looked at again at each call: a list can change, as the globals that a function reads can.
@@ -158,7 +158,7 @@ def pure_functions(func: Any) -> tuple[Callable, Callable]:
     return init, apply
 
 
-def _pair_functions(func: Any) -> tuple[Callable, Callable]:
+def _pair_functions(func: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     own_init, own_apply = _pair(func)  # type: ignore[misc]
     takes_state, takes_key = _places(_split(own_apply)[0])  # type: ignore[misc]
 
@@ -175,7 +175,7 @@ def _pair_functions(func: Any) -> tuple[Callable, Callable]:
     return init, apply
 
 
-def _module_functions(module: Any) -> tuple[Callable, Callable]:
+def _module_functions(module: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def init(key: Any, *args: Any) -> tuple[Any, Any]:
         variables = dict(module.init(_streams(key), *args))
         return _arrays(variables.pop("params", {})), _arrays(variables)

@@ -76,7 +76,7 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
         self,
         func: Any,
         env: Any,
-        observation_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
         proba_dist: BaseProbaDist | None = None,
         random_seed: Any = None,
     ):
@@ -180,7 +180,7 @@ class Policy(Function, StochasticState, Distributional, AbstractPolicy, Abstract
     def example_data(
         cls,
         env: Any,
-        observation_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
         proba_dist: BaseProbaDist | None = None,
         batch_size: int = 1,
         random_seed: Any = None,

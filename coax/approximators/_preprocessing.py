@@ -53,13 +53,13 @@ class Preprocessor:
         If it changes the batch axis.
     """
 
-    def __init__(self, func: Callable | None, space: gymnasium.Space, role: str):
+    def __init__(self, func: Callable[..., Any] | None, space: gymnasium.Space, role: str):
         if func is not None and not callable(func):
             raise TypeError(
                 f"{role}: expected a function (rng, X) or None, got {type(func).__name__}. "
                 "Fix: pass other arguments by name."
             )
-        self.func: Callable = default_preprocessor(space) if func is None else func
+        self.func: Callable[..., Any] = default_preprocessor(space) if func is None else func
         self.role = role
         self.traceable = True
         two = jax.tree.map(lambda *xs: np.stack(xs), *(_leaves_as_arrays(safe_sample(space, seed=i)) for i in range(2)))

@@ -55,8 +55,8 @@ class Q(Function, StateAction, AbstractQ):
         self,
         func: Any,
         env: Any,
-        observation_preprocessor: Callable | None = None,
-        action_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         value_transform: Any = None,
         random_seed: Any = None,
     ):
@@ -88,8 +88,8 @@ class Q(Function, StateAction, AbstractQ):
     def example_data(
         cls,
         env: Any,
-        observation_preprocessor: Callable | None = None,
-        action_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         batch_size: int = 1,
         random_seed: Any = None,
     ) -> ModelTypes:
@@ -102,8 +102,8 @@ def scalar_rule(
     owner: str,
     func: Any,
     env: Any,
-    observation_preprocessor: Callable | None,
-    action_preprocessor: Callable | None,
+    observation_preprocessor: Callable[..., Any] | None,
+    action_preprocessor: Callable[..., Any] | None,
     value_transform: Any,
 ) -> FunctionRule:
     """The rule of a function of state and action with one number as output."""

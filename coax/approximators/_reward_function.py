@@ -43,8 +43,8 @@ class RewardFunction(Function, StateAction, AbstractQ, AbstractRewardFunction):
         self,
         func: Any,
         env: Any,
-        observation_preprocessor: Callable | None = None,
-        action_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         value_transform: Any = None,
         random_seed: Any = None,
     ):
@@ -59,8 +59,8 @@ class RewardFunction(Function, StateAction, AbstractQ, AbstractRewardFunction):
     def example_data(
         cls,
         env: Any,
-        observation_preprocessor: Callable | None = None,
-        action_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         batch_size: int = 1,
         random_seed: Any = None,
     ) -> ModelTypes:

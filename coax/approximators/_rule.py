@@ -46,12 +46,12 @@ class FunctionRule(Rule):
 
     def __init__(
         self,
-        func: Callable,
+        func: Callable[..., Any],
         names: tuple[str, ...],
         observation_space: gymnasium.Space,
         action_space: gymnasium.Space | None,
-        observation_preprocessor: Callable | None,
-        action_preprocessor: Callable | None,
+        observation_preprocessor: Callable[..., Any] | None,
+        action_preprocessor: Callable[..., Any] | None,
         value_transform: ValueTransform,
         mask: ActionMask | None = None,
     ):
@@ -299,7 +299,7 @@ def contract(out: Any, weights: jax.Array) -> Any:
     return jax.tree.map(at_weights, out)
 
 
-def spread(func: Callable, observations: Any, actions: Any, n: int) -> Any:
+def spread(func: Callable[..., Any], observations: Any, actions: Any, n: int) -> Any:
     """``func(S, A)`` for all n actions at each observation, in one batch of B * n: leaves [B, A, ...]."""
     batch = jax.tree.leaves(observations)[0].shape[0]
     S = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), observations)

@@ -22,8 +22,8 @@ def state_action_rule(
     owner: str,
     func: Any,
     env: Any,
-    observation_preprocessor: Callable | None,
-    action_preprocessor: Callable | None,
+    observation_preprocessor: Callable[..., Any] | None,
+    action_preprocessor: Callable[..., Any] | None,
     value_transform: Any = None,
 ) -> FunctionRule:
     """The pure part of a function of state and action, of either type.
@@ -65,7 +65,7 @@ class StateAction:
         return self._forward.action_space  # type: ignore[return-value]
 
     @property
-    def action_preprocessor(self) -> Callable:
+    def action_preprocessor(self) -> Callable[..., Any]:
         """``func(rng, A)`` on batches of actions."""
         return self._forward.act.func  # type: ignore[union-attr]
 
@@ -75,7 +75,7 @@ class StateAction:
         return self._forward.modeltype  # type: ignore[return-value]
 
     @property
-    def function_type1(self) -> Callable:
+    def function_type1(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, A, is_training) -> (output, function_state)``, preprocessed inputs.
 
         Leaves of the output are [B, ...]. Of a type-2 function it takes actions as one-hot (or any weights) f32[B, A].
@@ -91,7 +91,7 @@ class StateAction:
         return function
 
     @property
-    def function_type2(self) -> Callable:
+    def function_type2(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, is_training) -> (output, function_state)``, preprocessed inputs.
 
         Leaves of the output are [B, A, ...].

@@ -96,31 +96,31 @@ class StochasticStateAction:
     # --- pure functions of preprocessed inputs, as scripts for 0.1.13 use them; X are variates
 
     @property
-    def sample_func_type1(self) -> Callable:
+    def sample_func_type1(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, A) -> (X, logP)``, leaves [B, ...]."""
         return self._sampler(self.function_type1)
 
     @property
-    def sample_func_type2(self) -> Callable:
+    def sample_func_type2(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> (X, logP)``, leaves [B, A, ...]."""
         return self._sampler(self.function_type2)
 
     @property
-    def mean_func_type1(self) -> Callable:
+    def mean_func_type1(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, A) -> X``, leaves [B, ...]."""
         return self._statistic(self.function_type1, self.proba_dist.mean)
 
     @property
-    def mean_func_type2(self) -> Callable:
+    def mean_func_type2(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> X``, leaves [B, A, ...]."""
         return self._statistic(self.function_type2, self.proba_dist.mean)
 
     @property
-    def mode_func_type1(self) -> Callable:
+    def mode_func_type1(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, A) -> X``, leaves [B, ...]."""
         return self._statistic(self.function_type1, self.proba_dist.mode)
 
     @property
-    def mode_func_type2(self) -> Callable:
+    def mode_func_type2(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> X``, leaves [B, A, ...]."""
         return self._statistic(self.function_type2, self.proba_dist.mode)

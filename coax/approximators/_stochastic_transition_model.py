@@ -60,8 +60,8 @@ class StochasticTransitionModel(
         self,
         func: Any,
         env: Any,
-        observation_preprocessor: Callable | None = None,
-        action_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         proba_dist: BaseProbaDist | None = None,
         random_seed: Any = None,
     ):
@@ -72,7 +72,7 @@ class StochasticTransitionModel(
         self._set_up(forward, random_seed, stochastic_rule(owner, forward, dist, "elements"))
 
     @property
-    def observation_postprocessor(self) -> Callable:
+    def observation_postprocessor(self) -> Callable[..., Any]:
         """``func(rng, X, index=0)`` from a batch of variates to one observation."""
         return self.proba_dist.postprocess_variate
 
@@ -80,7 +80,7 @@ class StochasticTransitionModel(
     def example_data(
         cls,
         env: Any,
-        action_preprocessor: Callable | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         proba_dist: BaseProbaDist | None = None,
         batch_size: int = 1,
         random_seed: Any = None,

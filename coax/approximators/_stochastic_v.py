@@ -61,7 +61,7 @@ class StochasticV(Function, StochasticState, Distributional, AbstractV, Abstract
         env: Any,
         value_range: tuple[float, float],
         num_bins: int = 51,
-        observation_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
         value_transform: Any = None,
         random_seed: Any = None,
     ):
@@ -125,7 +125,7 @@ class StochasticV(Function, StochasticState, Distributional, AbstractV, Abstract
         env: Any,
         value_range: tuple[float, float],
         num_bins: int = 51,
-        observation_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
         value_transform: Any = None,
         batch_size: int = 1,
         random_seed: Any = None,

@@ -227,17 +227,17 @@ class SuccessorStateQ(Stateful, AbstractQ):
         return self._p.action_mask
 
     @property
-    def observation_preprocessor(self) -> Callable:
+    def observation_preprocessor(self) -> Callable[..., Any]:
         """That of p."""
         return self._p.observation_preprocessor
 
     @property
-    def observation_postprocessor(self) -> Callable:
+    def observation_postprocessor(self) -> Callable[..., Any]:
         """That of p."""
         return self._p.observation_postprocessor
 
     @property
-    def action_preprocessor(self) -> Callable:
+    def action_preprocessor(self) -> Callable[..., Any]:
         """That of p."""
         return self._p.action_preprocessor
 
@@ -262,7 +262,7 @@ class SuccessorStateQ(Stateful, AbstractQ):
         return {"v": self._v.function_state, "p": self._p.function_state, "r": self._r.function_state}
 
     @property
-    def function_type1(self) -> Callable:
+    def function_type1(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, A, is_training) -> (f32[B], function_state)``, preprocessed inputs.
 
         The output is in the transformed space of v.
@@ -270,7 +270,7 @@ class SuccessorStateQ(Stateful, AbstractQ):
         return self._look_ahead(self._p.function_type1, self._r.function_type1)
 
     @property
-    def function_type2(self) -> Callable:
+    def function_type2(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, is_training) -> (f32[B, A], function_state)``, preprocessed inputs.
 
         The output is in the transformed space of v.
@@ -282,7 +282,7 @@ class SuccessorStateQ(Stateful, AbstractQ):
         """
         return self._look_ahead(self._p.function_type2, self._r.function_type2)
 
-    def _look_ahead(self, p: Callable, r: Callable) -> Callable:
+    def _look_ahead(self, p: Callable[..., Any], r: Callable[..., Any]) -> Callable[..., Any]:
         rule = self._rule
         v_rule, p_rule, r_rule = rule.v.rule, rule.p.rule, rule.r.rule
         v = self._v.function

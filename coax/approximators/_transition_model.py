@@ -62,9 +62,9 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         self,
         func: Any,
         env: Any,
-        observation_preprocessor: Callable | None = None,
-        observation_postprocessor: Callable | None = None,
-        action_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
+        observation_postprocessor: Callable[..., Any] | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         random_seed: Any = None,
     ):
         owner = "TransitionModel"
@@ -83,7 +83,7 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
         self._set_up(forward, random_seed, DistRule.shared(forward, dist, "points"))
 
     @property
-    def observation_postprocessor(self) -> Callable:
+    def observation_postprocessor(self) -> Callable[..., Any]:
         """``func(rng, X, index=0)`` from a batch of what the function returns to one observation."""
         return self.rule.dist.postprocess_variate if self._postprocessor is None else self._postprocessor
 
@@ -139,8 +139,8 @@ class TransitionModel(Function, StateAction, Distributional, AbstractTransitionM
     def example_data(
         cls,
         env: Any,
-        observation_preprocessor: Callable | None = None,
-        action_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
+        action_preprocessor: Callable[..., Any] | None = None,
         batch_size: int = 1,
         random_seed: Any = None,
     ) -> ModelTypes:

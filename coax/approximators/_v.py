@@ -52,7 +52,7 @@ class V(Function, AbstractV):
         self,
         func: Any,
         env: Any,
-        observation_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
         value_transform: Any = None,
         random_seed: Any = None,
     ):
@@ -84,7 +84,7 @@ class V(Function, AbstractV):
     def example_data(
         cls,
         env: Any,
-        observation_preprocessor: Callable | None = None,
+        observation_preprocessor: Callable[..., Any] | None = None,
         batch_size: int = 1,
         random_seed: Any = None,
     ) -> ExampleData:

@@ -73,7 +73,7 @@ class ValueBasedRule(Rule):
         The first action.
     """
 
-    def __init__(self, logits: Callable, number: str, q: Plan, start: int):
+    def __init__(self, logits: Callable[..., Any], number: str, q: Plan, start: int):
         self.logits, self.number, self.q, self.start = logits, number, q, start
         self.uses_rng = q.rule.uses_rng
         self.sample = jax.jit(self._sample)
@@ -135,7 +135,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
     proba_dist = Fixed("_proba_dist", "The distribution of the actions.", "policy")
     q = Fixed("_q", "The q-function whose values it acts on.", "policy")
 
-    def _set_up(self, q: Any, logits: Callable, name: str, value: Any) -> None:
+    def _set_up(self, q: Any, logits: Callable[..., Any], name: str, value: Any) -> None:
         owner = type(self).__name__
         if not is_qfunction(q):
             raise TypeError(f"{owner}: expected a q-function, got {type(q).__name__}. Fix: pass a coax.Q.")
@@ -169,12 +169,12 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         return self._q.action_mask
 
     @property
-    def observation_preprocessor(self) -> Callable:
+    def observation_preprocessor(self) -> Callable[..., Any]:
         """That of the q-function."""
         return self._q.observation_preprocessor
 
     @property
-    def action_preprocessor(self) -> Callable:
+    def action_preprocessor(self) -> Callable[..., Any]:
         """That of the q-function."""
         return self._q.action_preprocessor
 
@@ -267,7 +267,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         self._q.function_state = new
 
     @property
-    def function(self) -> Callable:
+    def function(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S, is_training) -> ({'logits': f32[B, A]}, None)``, preprocessed S.
 
         A mask lies in raw observations: this function, and those below, leave it out.
@@ -281,7 +281,7 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         return function
 
     @property
-    def sample_func(self) -> Callable:
+    def sample_func(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> (X, logP)``: one-hot f32[B, A] and f32[B], preprocessed S."""
         function, n = self.function, int(self.action_space.n)
 
@@ -294,16 +294,16 @@ class ValueBasedPolicy(Stateful, AbstractPolicy):
         return sample_func
 
     @property
-    def mean_func(self) -> Callable:
+    def mean_func(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> f32[B, A]``: probabilities, preprocessed S."""
         return self._through(self.proba_dist.mean)
 
     @property
-    def mode_func(self) -> Callable:
+    def mode_func(self) -> Callable[..., Any]:
         """``(params, function_state, rng, S) -> f32[B, A]``: a soft one-hot, preprocessed S."""
         return self._through(self.proba_dist.mode)
 
-    def _through(self, statistic: Callable) -> Callable:
+    def _through(self, statistic: Callable[..., Any]) -> Callable[..., Any]:
         function = self.function
         return lambda params, function_state, rng, S: statistic(function(params, function_state, rng, S, False)[0])
 

@@ -46,7 +46,7 @@ class Checkpointer:
     'step-000000010000.safetensors'
     """
 
-    def __init__(self, folder: str | os.PathLike, keep: int = 3, every: int = 1):
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 3, every: int = 1):
         self._folder = pathlib.Path(folder).absolute()  # wherever the process goes
         self._keep, self._every = at_least_one("keep", keep, 3), at_least_one("every", every, 10_000)
         self._step = 0

@@ -58,7 +58,7 @@ class _Entry(NamedTuple):
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_file(path: str | os.PathLike, description: dict[str, Any], arrays: Sequence[Any]) -> None:
+def write_file(path: str | os.PathLike[str], description: dict[str, Any], arrays: Sequence[Any]) -> None:
     """Write a file, or leave what was there as it is.
 
     Parameters
@@ -197,7 +197,7 @@ class File:
         If it cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)
         self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
         try:

@@ -25,7 +25,7 @@ _FORMAT = 1
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, SystemError, TypeError, ValueError)
 
 
-def save(path: str | os.PathLike, /, **objects: Any) -> None:
+def save(path: str | os.PathLike[str], /, **objects: Any) -> None:
     """Write the state of objects to a file, to go on from there with :func:`coax.load`.
 
     The file holds data only: arrays, and what they are called. It appears when it is complete; if anything goes wrong
@@ -83,7 +83,7 @@ def save(path: str | os.PathLike, /, **objects: Any) -> None:
     write_file(path, {"format": _FORMAT, "versions": versions, "objects": entries}, arrays)
 
 
-def load(path: str | os.PathLike, /, **objects: Any) -> dict[str, Any]:
+def load(path: str | os.PathLike[str], /, **objects: Any) -> dict[str, Any]:
     """Go on from a file of :func:`coax.save`.
 
     Everything is read and checked before the first object is changed. Nothing in the file is run.

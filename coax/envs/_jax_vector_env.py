@@ -350,7 +350,7 @@ def _strong(x: Any) -> jax.Array:
     return jax.lax.convert_element_type(x, x.dtype)
 
 
-def _traced(name: str, method: str, fun: Callable, *args: Any) -> Any:
+def _traced(name: str, method: str, fun: Callable[..., Any], *args: Any) -> Any:
     try:
         return jax.eval_shape(fun, *args)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as err:

@@ -53,7 +53,7 @@ def raw(S: Any) -> Any:
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def compare_directly(rule: Any, loss_function: Callable, goal: Any, out: Any, w: Any, key: Any) -> jax.Array:
+def compare_directly(rule: Any, loss_function: Callable[..., Any], goal: Any, out: Any, w: Any, key: Any) -> jax.Array:
     """The loss, summed over the leaves."""
     pairs = zip(jax.tree.leaves(goal), jax.tree.leaves(out), strict=True)
     return sum(loss_function(y_true, y_pred, w) for y_true, y_pred in pairs)
@@ -64,12 +64,14 @@ def compare_likelihood(rule: Any, loss_function: None, goal: Any, out: Any, w: A
     return weighted_mean(-rule.dist.log_proba(out, _as_variate(rule, goal)), w)
 
 
-def compare_sample(rule: Any, loss_function: Callable, goal: Any, out: Any, w: Any, key: Any) -> jax.Array:
+def compare_sample(rule: Any, loss_function: Callable[..., Any], goal: Any, out: Any, w: Any, key: Any) -> jax.Array:
     """The loss of a reparametrised sample, summed over the leaves."""
     return compare_directly(rule, loss_function, goal, rule.dist.sample(out, key), w, key)
 
 
-def compare_sampled_number(rule: Any, loss_function: Callable, goal: Any, out: Any, w: Any, key: Any) -> jax.Array:
+def compare_sampled_number(
+    rule: Any, loss_function: Callable[..., Any], goal: Any, out: Any, w: Any, key: Any
+) -> jax.Array:
     """The loss of the number that a reparametrised sample stands for."""
     return loss_function(goal, rule.dist.to_element(rule.dist.sample(out, key), key), w)
 

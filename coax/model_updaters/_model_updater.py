@@ -94,7 +94,7 @@ class ModelUpdater(Updater):
         self,
         model: Function,
         optimizer: optax.GradientTransformation | None = None,
-        loss_function: Callable | None = None,
+        loss_function: Callable[..., Any] | None = None,
         regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
@@ -142,12 +142,12 @@ class ModelUpdater(Updater):
         )
         return ModelRule.shared(core, parts)
 
-    def _goal(self) -> Callable:
+    def _goal(self) -> Callable[..., Any]:
         if not self._predicts_states:
             return reward
         return next_variate if self._is_stochastic else next_input
 
-    def _comparison(self) -> Callable:
+    def _comparison(self) -> Callable[..., Any]:
         if not self._is_stochastic:
             return compare_directly
         if self._loss_function is None:

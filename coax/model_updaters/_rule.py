@@ -30,9 +30,9 @@ class Parts(NamedTuple):
         Whether rows without a next state are left out.
     """
 
-    goal: Callable
-    compare: Callable
-    loss_function: Callable | None
+    goal: Callable[..., Any]
+    compare: Callable[..., Any]
+    loss_function: Callable[..., Any] | None
     regularizer: Plan | None
     needs_next: bool
 

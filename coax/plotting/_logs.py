@@ -19,7 +19,7 @@ _SUFFIXES = (".csv", ".jsonl")
 _FIX = "Fix: pass a file that coax.sinks.CSV or coax.sinks.JSONLines wrote."
 
 
-def read_log(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_log(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The log of one run: what :class:`coax.sinks.CSV` or :class:`coax.sinks.JSONLines` wrote.
 
     A last line without its end, which was being written when the run stopped, is left out. Where a run went on from an
@@ -56,7 +56,7 @@ def read_log(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return {name: np.array([row.get(name, math.nan) for row in rows], np.float64) for name in names}
 
 
-def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, float]]:
     """The rows of :func:`read_log`, each with the entries that it has."""
     rows = _without_repeats(_rows(pathlib.Path(path)), path)
     if not rows:
@@ -108,7 +108,7 @@ def _files(label: Any, paths: Any) -> list[pathlib.Path]:
     return list(found)
 
 
-def _without_repeats(rows: Iterable[dict[str, float]], path: str | os.PathLike) -> list[dict[str, float]]:
+def _without_repeats(rows: Iterable[dict[str, float]], path: str | os.PathLike[str]) -> list[dict[str, float]]:
     kept: list[dict[str, float]] = []
     for row in rows:
         if kept and (row["T"] < kept[-1]["T"] or _is_of_later(row, kept)):

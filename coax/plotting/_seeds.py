@@ -54,7 +54,7 @@ def interquartile_mean(x: Any, axis: int = 0) -> Any:
 
 def bootstrap_band(
     x: Any,
-    statistic: Callable = interquartile_mean,
+    statistic: Callable[..., Any] = interquartile_mean,
     level: float = 0.95,
     resamples: int = 2_000,
     random_seed: Any = None,

@@ -63,7 +63,7 @@ class Objective(NamedTuple):
     options : tuple
     """
 
-    func: Callable
+    func: Callable[..., Any]
     options: tuple = ()
 
     def __call__(self, view: View, batch: Batch, weights: Weights) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -41,7 +41,7 @@ class CSV(Sink):
     >>> env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.CSV("runs/dqn.csv")])
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self._file = LineFile(path, _is_ours, "coax.sinks.CSV")
         self._columns = _cells(self._file.first)
 

@@ -45,7 +45,7 @@ class JSONLines(Sink):
     >>> env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.JSONLines("runs/dqn.jsonl")])
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self._file = LineFile(path, _is_ours, "coax.sinks.JSONLines")
 
     @property

@@ -44,7 +44,7 @@ class LineFile:
         If there is something else under this path. It is left as it is.
     """
 
-    def __init__(self, path: str | os.PathLike, is_ours: Callable[[bytes, bool], bool], kind: str):
+    def __init__(self, path: str | os.PathLike[str], is_ours: Callable[[bytes, bool], bool], kind: str):
         self.path = os.path.realpath(os.fsdecode(path))
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         if os.path.exists(self.path) and not os.path.isfile(self.path):

@@ -18,7 +18,7 @@ __all__ = ("LazyWriter", "TensorBoard", "stamped", "write_scalars", "writer_clas
 _STAMP = re.compile(r"\d{8}_\d{6}")
 
 
-def stamped(directory: str | os.PathLike) -> str:
+def stamped(directory: str | os.PathLike[str]) -> str:
     """The directory of one run: with the time in its name, unless it ends in one already."""
     directory = os.fspath(directory)
     if _STAMP.fullmatch(os.path.basename(os.path.normpath(directory))):
@@ -141,7 +141,7 @@ class TensorBoard(Sink):
     >>> env = coax.wrappers.TrainMonitor(env, sinks=[coax.sinks.TensorBoard("runs/dqn")])
     """
 
-    def __init__(self, directory: str | os.PathLike):
+    def __init__(self, directory: str | os.PathLike[str]):
         writer_class()  # not only after an episode of minutes
         self._writer = LazyWriter(stamped(directory))
         self._closed = False

@@ -116,7 +116,7 @@ class Backup(NamedTuple):
     options : tuple
     """
 
-    func: Callable
+    func: Callable[..., Any]
     options: tuple
 
     def __call__(self, nets: Nets, batch: Batch) -> Any:
@@ -135,7 +135,7 @@ class Choose(NamedTuple):
     """
 
     sampled: bool
-    smooth: Callable | None = None
+    smooth: Callable[..., Any] | None = None
 
 
 class Reduce(NamedTuple):

@@ -43,14 +43,14 @@ class Head(NamedTuple):
         ``center(rule, out) -> f32[B]``: the same of an output, in the transformed space.
     """
 
-    value: Callable
-    greedy: Callable
-    lowest: Callable
-    mix: Callable
-    shift: Callable
-    target: Callable
-    loss: Callable
-    center: Callable
+    value: Callable[..., Any]
+    greedy: Callable[..., Any]
+    lowest: Callable[..., Any]
+    mix: Callable[..., Any]
+    shift: Callable[..., Any]
+    target: Callable[..., Any]
+    loss: Callable[..., Any]
+    center: Callable[..., Any]
 
 
 def pick(outcomes: Any, index: jax.Array) -> Any:
@@ -71,7 +71,7 @@ def _itself(rule: Any, out: Any) -> Any:
     return out
 
 
-def _scalar_loss(rule: Any, loss_function: Callable, target: Any, out: Any, w: Any) -> jax.Array:
+def _scalar_loss(rule: Any, loss_function: Callable[..., Any], target: Any, out: Any, w: Any) -> jax.Array:
     return loss_function(target, out, w)
 
 

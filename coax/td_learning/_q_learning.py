@@ -71,7 +71,7 @@ class Sarsa(TDLearning):
         q: AbstractQ,
         q_targ: AbstractQ | None = None,
         optimizer: optax.GradientTransformation | None = None,
-        loss_function: Callable | None = None,
+        loss_function: Callable[..., Any] | None = None,
         policy_regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
@@ -110,7 +110,7 @@ class ExpectedSarsa(TDLearning):
         pi_targ: AbstractPolicy,
         q_targ: AbstractQ | None = None,
         optimizer: optax.GradientTransformation | None = None,
-        loss_function: Callable | None = None,
+        loss_function: Callable[..., Any] | None = None,
         policy_regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
@@ -151,7 +151,7 @@ class QLearning(TDLearning):
         pi_targ: AbstractPolicy | None = None,
         q_targ: AbstractQ | None = None,
         optimizer: optax.GradientTransformation | None = None,
-        loss_function: Callable | None = None,
+        loss_function: Callable[..., Any] | None = None,
         policy_regularizer: Regularizer | None = None,
         *,
         clip_weights: tuple[float, float] | None = None,
@@ -197,7 +197,7 @@ class DoubleQLearning(TDLearning):
         pi_targ: AbstractPolicy | None = None,
         q_targ: AbstractQ | None = None,
         optimizer: optax.GradientTransformation | None = None,
-        loss_function: Callable | None = None,
+        loss_function: Callable[..., Any] | None = None,
         policy_regularizer: Regularizer | None = None,
         *,
         select_with: str = "q_targ",
@@ -243,7 +243,7 @@ class SoftQLearning(TDLearning):
         q: AbstractQ,
         q_targ: AbstractQ | None = None,
         optimizer: optax.GradientTransformation | None = None,
-        loss_function: Callable | None = None,
+        loss_function: Callable[..., Any] | None = None,
         policy_regularizer: Regularizer | None = None,
         temperature: float = 1.0,
         *,
@@ -262,7 +262,7 @@ class SoftQLearning(TDLearning):
         )
 
 
-def _next_action(updater: TDLearning, q: Any, pi_targ: Any, discrete: Callable) -> tuple[tuple, Any]:
+def _next_action(updater: TDLearning, q: Any, pi_targ: Any, discrete: Callable[..., Any]) -> tuple[tuple, Any]:
     """Which policies say the next action, and the backup: the given one for Discrete actions."""
     if pi_targ is not None:
         check_kind(updater, "pi_targ", pi_targ, AbstractPolicy, "a policy, or None; a target network goes to q_targ=")

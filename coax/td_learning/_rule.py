@@ -37,12 +37,12 @@ class Parts(NamedTuple):
         Whether the metrics hold the TD error of what the target looks at.
     """
 
-    backup: Callable
+    backup: Callable[..., Any]
     head: Head
     targs: tuple[Plan, ...]
     pis: tuple[Plan, ...]
     regularizer: Plan | None
-    loss_function: Callable
+    loss_function: Callable[..., Any]
     members: int | None
     clips_change: bool
     reports_targ: bool
@@ -115,7 +115,7 @@ class TDRule(GradientRule):
         each = jax.vmap(lambda goal, y: self._compare(goal[None], y[None], None))
         return jnp.mean(weights.w * jnp.maximum(each(target, y), each(target, old + jnp.clip(y - old, -c, c))))
 
-    def _each_member(self, func: Callable, out: Any) -> jax.Array:
+    def _each_member(self, func: Callable[..., Any], out: Any) -> jax.Array:
         return func(out) if self.parts.members is None else jax.vmap(func)(out)
 
     def _td_error(self, states: list, batch: Batch) -> jax.Array:

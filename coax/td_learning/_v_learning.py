@@ -53,7 +53,7 @@ class SimpleTD(TDLearning):
         v: AbstractV,
         v_targ: AbstractV | None = None,
         optimizer: optax.GradientTransformation | None = None,
-        loss_function: Callable | None = None,
+        loss_function: Callable[..., Any] | None = None,
         policy_regularizer: Regularizer | None = None,
         *,
         clip_change: float | None = None,

@@ -38,7 +38,9 @@ def host_env(caller: str, env: Any) -> Any:
     return env
 
 
-def episode(env: Any, policy: Callable | None, max_steps: int | None = None, seed: int | None = None) -> Generator[Any]:
+def episode(
+    env: Any, policy: Callable[..., Any] | None, max_steps: int | None = None, seed: int | None = None
+) -> Generator[Any]:
     """Play one episode: gives the environment, without monitors, after the reset and after each step.
 
     Parameters

@@ -40,7 +40,9 @@ class Evaluation(NamedTuple):
     lengths: Array
 
 
-def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *, over: Any = ()) -> Evaluation:
+def evaluate(
+    env: Any, policy: Callable[..., Any], episodes: int = 10, seed: Any = None, *, over: Any = ()
+) -> Evaluation:
     """Play episodes with a policy, and change nothing of the training.
 
     Of N environments the first episodes of each count, as many from each, whatever their lengths: taking those that are
@@ -115,7 +117,9 @@ def evaluate(env: Any, policy: Callable, episodes: int = 10, seed: Any = None, *
 # --- in JAX -----------------------------------------------------------------------------------------------------------
 
 
-def _on_device(turn: Callable, env: Any, objs: Sequence[Stateful], episodes: int, key: jax.Array) -> Evaluation:
+def _on_device(
+    turn: Callable[..., Any], env: Any, objs: Sequence[Stateful], episodes: int, key: jax.Array
+) -> Evaluation:
     def play(key: jax.Array) -> Evaluation:
         return _played(turn, env.num_envs, objs, episodes, key)
 
@@ -125,7 +129,9 @@ def _on_device(turn: Callable, env: Any, objs: Sequence[Stateful], episodes: int
     return Evaluation(np.asarray(found.returns, np.float64), np.asarray(found.lengths, np.int64))
 
 
-def _played(turn: Callable, num_envs: int, objs: Sequence[Stateful], episodes: int, key: jax.Array) -> Evaluation:
+def _played(
+    turn: Callable[..., Any], num_envs: int, objs: Sequence[Stateful], episodes: int, key: jax.Array
+) -> Evaluation:
     """The episodes; the states of the objects stay as they are."""
     states = [_fresh(obj, state, jax.random.fold_in(key, i)) for i, (obj, state) in enumerate(_states(objs))]
     program = record(lambda: _what_counts(turn()), objs, jax.tree.map(_abstract, states), (), {}, current_frame())
@@ -247,7 +253,7 @@ def _own_streams(objs: Sequence[Stateful], key: jax.Array) -> Iterator[None]:
             obj._write(state)
 
 
-def _on_host(env: Any, policy: Callable, episodes: int, seed: int) -> Evaluation:
+def _on_host(env: Any, policy: Callable[..., Any], episodes: int, seed: int) -> Evaluation:
     num_envs = getattr(env, "num_envs", 1)
     quota = _quota(np, episodes, num_envs)
     G, t, done = np.zeros(num_envs), np.zeros(num_envs, np.int64), np.zeros(num_envs, np.int64)

@@ -27,8 +27,8 @@ _LONGEST_MS = 600_000  # what a GIF file can hold, in round numbers
 
 def record_episode(
     env: Any,
-    filepath: str | os.PathLike,
-    policy: Callable | None = None,
+    filepath: str | os.PathLike[str],
+    policy: Callable[..., Any] | None = None,
     resize_to: tuple[int, int] | None = None,
     duration: float = 50,
     max_episode_steps: int | None = None,
@@ -91,8 +91,8 @@ def record_episode(
 
 def generate_gif(
     env: Any,
-    filepath: str | os.PathLike,
-    policy: Callable | None = None,
+    filepath: str | os.PathLike[str],
+    policy: Callable[..., Any] | None = None,
     resize_to: tuple[int, int] | None = None,
     duration: float = 50,
     max_episode_steps: int | None = None,
@@ -120,8 +120,8 @@ def generate_gif(
 def _record(
     caller: str,
     env: Any,
-    filepath: str | os.PathLike,
-    policy: Callable | None,
+    filepath: str | os.PathLike[str],
+    policy: Callable[..., Any] | None,
     resize_to: Any,
     duration: float,
     max_steps: int | None,

@@ -12,7 +12,7 @@ from ._episode import episode, host_env
 __all__ = ("render_episode",)
 
 
-def render_episode(env: Any, policy: Callable | None = None, step_delay_ms: float = 0) -> None:
+def render_episode(env: Any, policy: Callable[..., Any] | None = None, step_delay_ms: float = 0) -> None:
     """Play one episode in a window, or print it.
 
     The counters of monitors around the environment do not move, and the random stream of the policy is as before. The

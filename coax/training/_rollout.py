@@ -18,7 +18,7 @@ from ._turns import objects_of, take_turn, turn_of
 __all__ = ("rollout",)
 
 
-def rollout(env: Any, policy: Callable, length: int, *, over: Any = ()) -> Rollout:
+def rollout(env: Any, policy: Callable[..., Any], length: int, *, over: Any = ()) -> Rollout:
     """Play a policy for a number of steps, and keep all that happens.
 
     Parameters

@@ -22,7 +22,7 @@ __all__ = ("Turn", "objects_of", "take_turn", "turn_of")
 _FIX = "Fix: pass pi, or pi.mode for its most likely actions"
 
 
-def take_turn(env: Any, policy: Callable) -> Rollout:
+def take_turn(env: Any, policy: Callable[..., Any]) -> Rollout:
     """One step in one environment, or in each of several: a :class:`Rollout` without the axis of time."""
     S = memory_of(env).observation
     if isinstance(policy, AbstractPolicy | RandomPolicy):
@@ -37,7 +37,7 @@ def take_turn(env: Any, policy: Callable) -> Rollout:
 class Turn:
     """The same as a function of nothing, to compile. Refers weakly to what it uses."""
 
-    def __init__(self, env: Any, owner: Any, function: Callable | None):
+    def __init__(self, env: Any, owner: Any, function: Callable[..., Any] | None):
         self._refs = weakref.ref(env), weakref.ref(owner)
         self._function = function  # of a method, whose object is the owner
 
@@ -50,7 +50,7 @@ class Turn:
 _TURNS: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary] = weakref.WeakKeyDictionary()
 
 
-def turn_of(env: Any, policy: Callable) -> Callable[[], Rollout]:
+def turn_of(env: Any, policy: Callable[..., Any]) -> Callable[[], Rollout]:
     """The turn of this policy in this environment: the same one each time, so that it is compiled once."""
     owner, function = _parts(policy)
     try:
@@ -62,7 +62,7 @@ def turn_of(env: Any, policy: Callable) -> Callable[[], Rollout]:
     return by_function[function]
 
 
-def objects_of(env: Any, policy: Callable, over: Any) -> tuple[Stateful, ...]:
+def objects_of(env: Any, policy: Callable[..., Any], over: Any) -> tuple[Stateful, ...]:
     """The stateful objects that a turn uses."""
     others = (over,) if isinstance(over, Stateful) else tuple(over) if isinstance(over, Iterable) else (over,)
     owner = _parts(policy)[0]
@@ -80,7 +80,7 @@ def _objects_in(env: Any) -> Iterator[Stateful]:
         env = getattr(env, "env", None)
 
 
-def _parts(policy: Callable) -> tuple[Any, Callable | None]:
+def _parts(policy: Callable[..., Any]) -> tuple[Any, Callable[..., Any] | None]:
     """What a policy belongs to, and which method of it that is."""
     if not callable(policy):
         raise TypeError(

@@ -24,7 +24,7 @@ _OLD = 60  # seconds: a file that somebody has just opened may not be locked yet
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file that takes the place of another when all is written, and not before.
 
     It lies beside the other, is flushed to the disk and renamed at the end of the ``with`` block. After an error it is

@@ -70,7 +70,7 @@ def chunks_pow2(transition_batch: Any) -> Iterator[Any]:
         start = stop
 
 
-def unvectorize(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
+def unvectorize(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
     """From a function of batches to a function of single elements: the opposite of :func:`jax.vmap`.
 
     Parameters
@@ -109,13 +109,13 @@ def unvectorize(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
         outs = _one_axis_each(out_axes, len(out), "out_axes", "outputs")
         return tuple(_on_leaves(jnp.squeeze, part, axis) for part, axis in zip(out, outs, strict=True))
 
-    def _name(f: Callable) -> str:
+    def _name(f: Callable[..., Any]) -> str:
         return getattr(f, "__name__", repr(f))
 
     return single
 
 
-def _on_leaves(change: Callable, x: Any, axis: int | None) -> Any:
+def _on_leaves(change: Callable[..., Any], x: Any, axis: int | None) -> Any:
     return x if axis is None else jax.tree.map(lambda leaf: change(leaf, axis=axis), x)
 
 

@@ -12,7 +12,7 @@ import jax
 __all__ = ("JittedFunc", "jit")
 
 
-def jit(func: Callable, static_argnums: Any = (), donate_argnums: Any = ()) -> JittedFunc:
+def jit(func: Callable[..., Any], static_argnums: Any = (), donate_argnums: Any = ()) -> JittedFunc:
     """Compile a pure function with :func:`jax.jit`, such that the result can be dumped with :func:`coax.utils.dump`.
 
     For functions that call stateful objects (policies, updaters), use :func:`coax.jit` instead.
@@ -40,7 +40,7 @@ class JittedFunc:
         As they were passed.
     """
 
-    def __init__(self, func: Callable, static_argnums: Any = (), donate_argnums: Any = ()):
+    def __init__(self, func: Callable[..., Any], static_argnums: Any = (), donate_argnums: Any = ()):
         self.func = func
         self.static_argnums = static_argnums
         self.donate_argnums = donate_argnums

@@ -21,7 +21,7 @@ class _File(logging.FileHandler):
 def enable_logging(
     name: str | None = None,
     level: int = logging.INFO,
-    output_filepath: str | os.PathLike | None = None,
+    output_filepath: str | os.PathLike[str] | None = None,
     output_level: int | None = None,
     *,
     logger: str | logging.Logger | None = None,

@@ -29,7 +29,7 @@ def loads(b: bytes) -> Any:
     return cloudpickle.loads(lz4.frame.decompress(b))
 
 
-def dump(obj: Any, filepath: str | os.PathLike) -> None:
+def dump(obj: Any, filepath: str | os.PathLike[str]) -> None:
     """Write an object to a file, with the code that makes it.
 
     For the state of objects there is :func:`coax.save`, whose files hold data only. The file appears when it is
@@ -47,7 +47,7 @@ def dump(obj: Any, filepath: str | os.PathLike) -> None:
         file.write(data)
 
 
-def load(filepath: str | os.PathLike) -> Any:
+def load(filepath: str | os.PathLike[str]) -> Any:
     """Restore what :func:`dump` wrote.
 
     Warnings

@@ -102,7 +102,7 @@ class DeviceTrainMonitor(Stateful, gymnasium.vector.VectorWrapper):
         env: Any,
         every: int = 10_000,
         metrics: Sequence[str] = (),
-        tensorboard_dir: str | os.PathLike | None = None,
+        tensorboard_dir: str | os.PathLike[str] | None = None,
         log_all_metrics: bool = False,
         smoothing: float = 10,
         *,

@@ -67,7 +67,7 @@ class Monitor(HostStateful):
 
     def _set_up(
         self,
-        tensorboard_dir: str | os.PathLike | None,
+        tensorboard_dir: str | os.PathLike[str] | None,
         tensorboard_write_all: bool,
         log_all_metrics: bool,
         smoothing: float,
@@ -377,11 +377,11 @@ class Monitor(HostStateful):
             self._actions.add(action)
         self._reports.folder = directory
 
-    def save_counters(self, filepath: str | os.PathLike) -> None:
+    def save_counters(self, filepath: str | os.PathLike[str]) -> None:
         """Write the counters to a file. Its folder is made if there is none."""
         dump(self.get_counters(), filepath)
 
-    def load_counters(self, filepath: str | os.PathLike) -> None:
+    def load_counters(self, filepath: str | os.PathLike[str]) -> None:
         """Go on counting from a file of :meth:`save_counters`. It is unpickled: load only files that you trust."""
         self.set_counters(load(filepath))
 

@@ -111,7 +111,7 @@ class Reports:
         if self.writer is not None:
             self._try(self.writer, self._write_classic, T, numbers, scalars, draw)
 
-    def _write_classic(self, T: int, numbers: Mapping, scalars: Mapping, draw: Callable | None) -> None:
+    def _write_classic(self, T: int, numbers: Mapping, scalars: Mapping, draw: Callable[..., Any] | None) -> None:
         assert self.writer is not None
         writer = self.writer()
         write_scalars(writer, numbers, scalars, T)
@@ -134,7 +134,7 @@ class Reports:
         for sink in (*self._sinks, *(() if self.writer is None else (self.writer,))):
             self._try(sink, sink.close)
 
-    def _try(self, sink: Any, act: Callable, *args: Any) -> None:
+    def _try(self, sink: Any, act: Callable[..., Any], *args: Any) -> None:
         try:
             act(*args)
         except Exception as err:

@@ -72,7 +72,7 @@ class VectorTrainMonitor(VectorLastObservation, Monitor):
     def __init__(
         self,
         env: gymnasium.vector.VectorEnv,
-        tensorboard_dir: str | os.PathLike | None = None,
+        tensorboard_dir: str | os.PathLike[str] | None = None,
         tensorboard_write_all: bool = False,
         log_all_metrics: bool = False,
         smoothing: float = 10,
