@@ -101,6 +101,11 @@ def is_tracing() -> bool:
     return _FRAME.get() is not None or get_opaque_trace_state() != _TOP_LEVEL
 
 
+def there(x: Any) -> Any:
+    """Arrays on the host, or inside a trace where they are."""
+    return x if is_tracing() else jax.tree.map(np.asarray, x)
+
+
 def _is_staged() -> bool:
     """Whether jax is recording a program, so that values read now would be constants of it."""
     return isinstance(jax.lax.add(np.float32(0), np.float32(0)), jax.core.Tracer)

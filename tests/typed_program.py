@@ -128,6 +128,33 @@ def vector_loop() -> float:
     return float(loss)
 
 
+def mean_and_variance(S: jax.Array, is_training: bool) -> dict[str, jax.Array]:
+    return {"mu": hk.Linear(1)(S), "logvar": hk.Linear(1)(S)}
+
+
+def value_of_action(S: jax.Array, A: jax.Array, is_training: bool) -> jax.Array:
+    value: jax.Array = hk.Linear(1)(jnp.concatenate([S, A], axis=-1)).ravel()
+    return value
+
+
+def continuous_actions() -> float:
+    """SAC with a temperature that is learned."""
+    env = coax.wrappers.TrainMonitor(gymnasium.make("Pendulum-v1"))
+    dist = coax.proba_dists.SquashedNormalDist(env.action_space)
+    pi = coax.Policy(mean_and_variance, env, proba_dist=dist, random_seed=1)
+    q1, q2 = (coax.Q(value_of_action, env, random_seed=seed) for seed in (1, 2))
+    q_targs: list[coax.Q] = [q1.copy(), q2.copy()]
+    temperature = coax.regularizers.LearnedTemperature(pi, optimizer=optax.adam(0.001))
+    entropy = coax.regularizers.EntropyRegularizer(pi, beta=temperature)
+    critic = coax.td_learning.ClippedDoubleQLearning(
+        q1, pi_targ_list=[pi], q_targ_list=q_targs, optimizer=optax.adam(0.001), policy_regularizer=entropy
+    )
+    actor = coax.policy_objectives.SoftPG(pi, [q1, q2], optimizer=optax.adam(0.001), regularizer=entropy)
+    batch = coax.reward_tracing.get_transition_batch(env, batch_size=8, gamma=0.99, random_seed=1)
+    metrics: Metrics = critic.update(batch) | actor.update(batch) | temperature.update(batch)
+    return float(sum(metrics.values()))
+
+
 def compiled_loop() -> np.ndarray:
     """Q-learning over environments inside JAX, for several seeds at once."""
     env = coax.envs.JaxVectorEnv(coax.envs.FrozenLake(is_slippery=False), num_envs=4)
@@ -180,7 +207,7 @@ def by_hand() -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print(python_loop(Path(folder)))
-    print(vector_loop(), compiled_loop().mean(), by_hand())
+    print(vector_loop(), continuous_actions(), compiled_loop().mean(), by_hand())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 from .._entries import Fixed, Rng, as_seed, key_of_seed
 from .._sharing import Rule
-from .._stateful import Stateful, is_tracing
+from .._stateful import Stateful, is_tracing, there
 from ..utils import at_least_one, make_cast, safe_sample
 from ._as_functional import as_functional
 from ._functional import FunctionalEnv, Outcome
@@ -251,7 +251,7 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
     @property
     def t(self) -> Any:
         """The number of steps in the present episodes, i32[N]."""
-        return _there(self._hand_out("t"))
+        return there(self._hand_out("t"))
 
     def _hand_out(self, name: str) -> Any:
         state = self._peek()
@@ -324,17 +324,12 @@ class JaxVectorEnv(Stateful, gymnasium.vector.VectorEnv):
         S, state = self.observation, self._peek()
         new, outcome = self._rule.step(state, A)
         self._write(new)
-        S_next, (R, terminated, truncated) = self._rule.observed(outcome[0]), _there(outcome[1:])
+        S_next, (R, terminated, truncated) = self._rule.observed(outcome[0]), there(outcome[1:])
         mask = (jnp if is_tracing() else np).ones(self.num_envs, bool)
         return Transition(S, S_next, R, terminated, truncated, mask)
 
     def __repr__(self) -> str:
         return f"JaxVectorEnv({self._rule.env!r}, num_envs={self.num_envs})"
-
-
-def _there(x: Any) -> Any:
-    """On the host, or inside a trace where it is."""
-    return x if is_tracing() else jax.tree.map(np.asarray, x)
 
 
 def _as_objects(S: Any, rows: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from .._entries import Fixed
 from .._stateful import Stateful, is_tracing, name_of
 from ._moments import count_of
 
-__all__ = ("BaseNormalizer", "as_limit", "as_rows", "there")
+__all__ = ("BaseNormalizer", "as_limit", "as_rows")
 
 
 class BaseNormalizer(Stateful):
@@ -74,11 +74,6 @@ class BaseNormalizer(Stateful):
 
     def _replace(self, new: dict[str, Any]) -> None:
         self._write({**self._peek(), **new}, self._owned - new.keys())
-
-
-def there(x: Any) -> Any:
-    """On the host, or inside a trace where it is."""
-    return x if is_tracing() else jax.tree.map(np.asarray, x)
 
 
 def as_limit(name: str, x: Any, owner: str, high: float = math.inf) -> float:

@@ -12,8 +12,9 @@ from gymnasium import spaces
 
 from .._entries import Fixed
 from .._sharing import Rule
+from .._stateful import there
 from ..utils import make_cast, single_space
-from ._base import BaseNormalizer, as_limit, as_rows, flat, there
+from ._base import BaseNormalizer, as_limit, as_rows, flat
 from ._moments import nothing, scaled, shifted, sums, taken_in
 
 __all__ = ("ObservationNormalizer",)

@@ -10,9 +10,9 @@ import numpy as np
 
 from .._entries import Fixed, Number
 from .._sharing import Rule
-from .._stateful import is_tracing
+from .._stateful import is_tracing, there
 from ..utils import at_least_one
-from ._base import BaseNormalizer, as_limit, as_rows, flat, there
+from ._base import BaseNormalizer, as_limit, as_rows, flat
 from ._moments import LARGEST, nothing, scaled, sums, taken_in
 
 __all__ = ("RewardNormalizer",)

@@ -144,7 +144,7 @@ class CategoricalDist(OverLogits, BaseProbaDist):
     Jang, Gu and Poole (2017), section 2; Maddison, Mnih and Teh (2017), section 3.
     """
 
-    def __init__(self, space: gymnasium.spaces.Discrete, gumbel_softmax_tau: float = 0.2):
+    def __init__(self, space: gymnasium.Space, gumbel_softmax_tau: float = 0.2):
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise refuse_space(space, "Discrete")
         self._n, self._tau = int(space.n), check_tau(gumbel_softmax_tau)

@@ -85,7 +85,7 @@ class DiscretizedIntervalDist(OverLogits, BaseProbaDist):
     Bellemare, Dabney and Munos (2017), section 4.
     """
 
-    def __init__(self, space: gymnasium.spaces.Box, num_bins: int = 20, gumbel_softmax_tau: float = 0.2):
+    def __init__(self, space: gymnasium.Space, num_bins: int = 20, gumbel_softmax_tau: float = 0.2):
         if not isinstance(space, gymnasium.spaces.Box) or np.prod(space.shape) != 1:
             raise refuse_space(space, "Box of one number, shape () or (1,)")
         self._low, self._high = float(space.low.item()), float(space.high.item())

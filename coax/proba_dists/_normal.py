@@ -122,6 +122,30 @@ class OverGaussian:
         each = kl_divergence_each(*self._read(dist_params_p), *self._read(dist_params_q))
         return sum_last(each, self._shape)
 
+    def affine_transform(
+        self, dist_params: Any, scale: Any, shift: Any, value_transform: Any = None
+    ) -> dict[str, jax.Array]:
+        """Distribution parameters of ``f(scale * f_inverse(X) + shift)``, where X is a variate, before squashing.
+
+        Without a transform this is exact: ``mu' = scale * mu + shift`` and ``logvar' = logvar + 2 log |scale|``. With
+        one it is the Gaussian of the delta method, first order in X - mu: ``mu'`` is the image of mu, and the standard
+        deviation is multiplied by the slope there. The new ``logvar`` is clipped to `clip_logvar`.
+
+        Parameters
+        ----------
+        dist_params : dict
+        scale, shift : float, or f32[...] with the leading axes of mu, or f32[..., *act]
+        value_transform : ValueTransform, or pair of functions, or None
+            ``(f, f_inverse)``.
+
+        Raises
+        ------
+        ValueError
+            If the shape of `scale` or `shift` is none of these.
+        """
+        mu, logvar = self._read(dist_params)
+        return affine_params(mu, logvar, scale, shift, value_transform, self._shape, self._clip_logvar)
+
     def masked(self, dist_params: Any, mask: Any) -> Any:
         """The same: there are no choices to exclude.
 
@@ -183,7 +207,7 @@ class NormalDist(OverGaussian, BaseProbaDist):
 
     def __init__(
         self,
-        space: gymnasium.spaces.Box,
+        space: gymnasium.Space,
         clip_box: tuple[float, float] = (-256.0, 256.0),
         clip_reals: tuple[float, float] = (-30.0, 30.0),
         clip_logvar: tuple[float, float] = (-20.0, 20.0),
@@ -237,30 +261,6 @@ class NormalDist(OverGaussian, BaseProbaDist):
         """``-E_p log q`` of the variates, f32[...], in nats."""
         each = cross_entropy_each(*self._read(dist_params_p), *self._read(dist_params_q))
         return sum_last(each, self._shape)
-
-    def affine_transform(
-        self, dist_params: Any, scale: Any, shift: Any, value_transform: Any = None
-    ) -> dict[str, jax.Array]:
-        """Distribution parameters of ``f(scale * f_inverse(X) + shift)``, where X is a variate.
-
-        Without a transform this is exact: ``mu' = scale * mu + shift`` and ``logvar' = logvar + 2 log |scale|``. With
-        one it is the Gaussian of the delta method, first order in X - mu: ``mu'`` is the image of mu, and the standard
-        deviation is multiplied by the slope there. The new ``logvar`` is clipped to `clip_logvar`.
-
-        Parameters
-        ----------
-        dist_params : dict
-        scale, shift : float, or f32[...] with the leading axes of mu, or f32[..., *act]
-        value_transform : ValueTransform, or pair of functions, or None
-            ``(f, f_inverse)``.
-
-        Raises
-        ------
-        ValueError
-            If the shape of `scale` or `shift` is none of these.
-        """
-        mu, logvar = self._read(dist_params)
-        return affine_params(mu, logvar, scale, shift, value_transform, self._shape, self._clip_logvar)
 
     def to_element(self, X: Any, rng: jax.Array) -> jax.Array:
         """Elements [..., *act] of the Box that variates f32[..., *act] stand for; the key is not used."""

@@ -13,7 +13,6 @@ import numpy as np
 from ._base import BaseProbaDist, read_variate, refuse_space
 from ._normal import (
     OverGaussian,
-    affine_params,
     at_least_f32,
     check_bounds,
     check_clip,
@@ -118,7 +117,7 @@ class SquashedNormalDist(OverGaussian, BaseProbaDist):
 
     def __init__(
         self,
-        space: gymnasium.spaces.Box,
+        space: gymnasium.Space,
         clip_logvar: tuple[float, float] = (-10.0, 4.0),
         *,
         clip_box: tuple[float, float] = (-256.0, 256.0),
@@ -204,16 +203,6 @@ class SquashedNormalDist(OverGaussian, BaseProbaDist):
         p, q = self._read(dist_params_p), self._read(dist_params_q)
         each = cross_entropy_each(*p, *q) + mean_log_slope(*p) + self._log_scale(p[0].dtype)
         return sum_last(each, self._shape)
-
-    def affine_transform(
-        self, dist_params: Any, scale: Any, shift: Any, value_transform: Any = None
-    ) -> dict[str, jax.Array]:
-        """Distribution parameters with ``f(scale * f_inverse(Y) + shift)`` in place of Y, before squashing.
-
-        X itself would leave the Box. The arguments are those of :meth:`NormalDist.affine_transform`.
-        """
-        mu, logvar = self._read(dist_params)
-        return affine_params(mu, logvar, scale, shift, value_transform, self._shape, self._clip_logvar)
 
     def to_element(self, X: Any, rng: jax.Array) -> jax.Array:
         """Elements [..., *act] of the Box: variates in its dtype, clipped to its bounds; the key is not used."""
