@@ -17,7 +17,6 @@ BASE = (
     "optax>=0.2.6",
     "gymnasium>=1.2",
     "numpy>=2.0",
-    "chex>=0.1.90",
     "lz4>=4.0",
     "cloudpickle>=3.0",
 )

@@ -6,6 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
+import coax
 from tests.pages import pages, path_of
 
 STORED = Path(__file__).with_name("public_names.txt")
@@ -48,6 +49,22 @@ def test_every_public_name_is_documented_once():
     twice = {name: found for name, found in places.items() if len(found) > 1}
     modules = {name: found for name, found in where.items() if name.startswith("automodule")}
     assert (missing, twice, modules) == ([], {}, {}), f"{len(missing)} are missing. Fix: an autoclass on the page"
+
+
+def test_signatures_have_names():
+    """Not ``(*args, **kwargs)``, as that of a class which hands on what it is made with."""
+    classes = (
+        getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2])
+        for name in map(min, things())
+    )
+    vague = [
+        cls
+        for cls in classes
+        if inspect.isclass(cls) and cls.__module__.startswith("coax.") and not issubclass(cls, Exception | property)
+        if cls is not coax.utils.JittedFunc  # whose objects have the signature of a function
+        if inspect.Parameter.VAR_POSITIONAL in (p.kind for p in inspect.signature(cls).parameters.values())
+    ]
+    assert vague == [coax.utils.StepwiseLinearFunction]  # takes as many points as one likes
 
 
 def test_what_a_page_documents():

@@ -29,13 +29,12 @@ FLOORS = [
     ["td_learning", "policy_objectives", "model_updaters"],
     ["envs", "wrappers", "checkpoint", "plotting"],
     ["training"],
-    ["distributed"],
     ["__init__"],
     ["__main__"],
 ]
 FLOOR = {part: i for i, parts in enumerate(FLOORS) for part in parts}
 OWN = {"coax"}
-BASE_PACKAGES = {"chex", "cloudpickle", "gymnasium", "haiku", "jax", "lz4", "numpy", "optax"}
+BASE_PACKAGES = {"cloudpickle", "gymnasium", "haiku", "jax", "lz4", "numpy", "optax"}
 
 
 def part_of(file, root=ROOT):

@@ -13,7 +13,7 @@ import coax
 LOOK = """
 import json, logging, os, random, sys, warnings
 import numpy as np
-import chex, gymnasium, haiku, jax, optax  # jax itself draws from the global generator of NumPy
+import gymnasium, haiku, jax, optax  # jax itself draws from the global generator of NumPy
 
 def look():
     return {"environ": dict(os.environ), "random": random.getstate(), "numpy": str(np.random.get_state())}

@@ -58,7 +58,10 @@ def test_the_version_and_the_readme(built):
     assert facts["Description-Content-Type"] == "text/x-rst"
     page = facts.get_payload()
     assert page.startswith("coax\n====\n")
+    assert "    pip install coax\n" in page
     assert "How to cite" in page
+    assert not re.search(r"-e \.|-e '\.|\bclone\b|Where to look", page)  # who reads it there has the package only
+    assert page.count("\n* ") == 12  # of the table its left column
     # the index has neither our pages nor our pictures: nothing leads there
     assert set(re.findall(r"<(\w+):", page)) == {"https"}
     assert not re.search(r"image::|^\.\. _|(?<!>)`_|<(doc|LICENSE)\b", page, re.MULTILINE)

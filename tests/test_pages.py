@@ -10,8 +10,7 @@ import pytest
 
 from tests.pages import BLOCK, DIRECTIVE, DOC, KNOWN, blocks, pages, path_of, run
 
-# Pages that need more than the others: marks, and modules of extras.
-MARKS = {"guides/seeing": pytest.mark.full}
+# Pages that need modules of extras.
 NEEDS = {
     "getting_started/cartpole": ("matplotlib",),
     "getting_started/frozen_lake": ("matplotlib",),
@@ -32,7 +31,8 @@ def states(page):
     return lambda check: CHECKS.setdefault(page, check)
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, marks=MARKS.get(page, pytest.mark.gate)) for page in PAGES])
+@pytest.mark.gate
+@pytest.mark.parametrize("page", PAGES)
 def test_the_code_runs(page, tmp_path, monkeypatch):
     for module in NEEDS.get(page, ()):
         pytest.importorskip(module)
@@ -67,7 +67,7 @@ def statements(code):
 
 
 def test_the_tables_name_pages():
-    assert ELSEWHERE | MARKS.keys() | NEEDS.keys() | CHECKS.keys() <= set(pages())
+    assert ELSEWHERE | NEEDS.keys() | CHECKS.keys() <= set(pages())
 
 
 @states("guides/compiled_loops")

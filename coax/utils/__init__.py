@@ -30,7 +30,7 @@ from ._sampling import safe_sample
 from ._schedules import StepwiseLinearFunction
 from ._segment_tree import MaxTree, MinTree, SegmentTree, SumTree
 from ._serialize import dump, dumps, load, loads
-from ._sharing import sync_shared_params
+from ._shared_params import sync_shared_params
 from ._spaces import leading_axes, single_space, space_key
 from ._ties import argmax, argmin
 from ._trees import merge_dicts, stack_trees, tree_ravel

@@ -100,6 +100,10 @@ class NormalizeObservation(LastObservation):
         return s
 
 
+# the signature is that of __init__, whoever asks
+NormalizeObservation.__new__.__wrapped__ = NormalizeObservation.__init__  # type: ignore[attr-defined]
+
+
 class VectorNormalizeObservation(VectorLastObservation):
     """Give the observations of N environments zero mean and unit variance, as :class:`NormalizeObservation` does.
 

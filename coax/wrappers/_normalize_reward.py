@@ -91,6 +91,10 @@ class NormalizeReward(LastObservation):
         return s_next, float(R), terminated, truncated, info
 
 
+# the signature is that of __init__, whoever asks
+NormalizeReward.__new__.__wrapped__ = NormalizeReward.__init__  # type: ignore[attr-defined]
+
+
 class VectorNormalizeReward(VectorLastObservation):
     """Divide the rewards of N environments by the standard deviation of the return, as :class:`NormalizeReward` does.
 

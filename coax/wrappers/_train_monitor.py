@@ -209,5 +209,9 @@ class TrainMonitor(gymnasium.Wrapper, Monitor):
         self._report({name: getattr(self, name) for name in ("ep", "T", "G", "avg_r", "avg_G", "t", "dt_ms")})
 
 
+# the signature is that of __init__, whoever asks
+TrainMonitor.__new__.__wrapped__ = TrainMonitor.__init__  # type: ignore[attr-defined]
+
+
 class StreamingSample:
     """Stands in for the sample of actions in counter files of coax 0.1.13, so that they can be read."""

@@ -93,7 +93,9 @@ def test_trees_that_are_not_alike(path):
 def test_a_newer_format(path):
     header, description, body = taken_apart(path.read_bytes())
     path.write_bytes(forged(header, {**description, "format": 2}, body))
-    assert_refused(path, "expected format 1 or older, got 2: it was written by a newer coax ({'coax': '0.2.0'")
+    assert_refused(
+        path, f"expected format 1 or older, got 2: it was written by a newer coax ({{'coax': '{coax.__version__}'"
+    )
 
 
 @pytest.mark.gate
