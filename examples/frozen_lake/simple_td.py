@@ -33,7 +33,7 @@ def look_ahead(s):
     return np.array([sum(p * (r + GAMMA * values[i] * (not end)) for p, i, r, end in some) for some in outcomes])
 
 
-def pi(s, epsilon):
+def pi(s, epsilon=0.0):
     """Greedy, ties broken at random; with probability epsilon any action."""
     q = look_ahead(s)
     return rng.choice(4 if rng.random() < epsilon else np.flatnonzero(q == q.max()))
@@ -72,6 +72,6 @@ for _ in range(10):
     s, info = greedy_env.reset()
     terminated = truncated = False
     while not (terminated or truncated):
-        s, r, terminated, truncated, info = greedy_env.step(look_ahead(s).argmax())
+        s, r, terminated, truncated, info = greedy_env.step(pi(s))
     wins += r == 1
 print(f"It reaches the goal in {wins} of 10 episodes.")

@@ -58,9 +58,12 @@ ROWS = [
     Row("double_qlearning", "frozen_lake/double_qlearning.py", 2_500, 1),
     Row("sarsa", "frozen_lake/sarsa.py", 2_500, 1),
     Row("expected_sarsa", "frozen_lake/expected_sarsa.py", 2_500, 1),
+    Row("soft_qlearning", "frozen_lake/soft_qlearning.py", 2_500, 1),
+    Row("simple_td", "frozen_lake/simple_td.py", 2_500, 1),
     Row("reinforce", "frozen_lake/reinforce.py", 20_000, 1),
     Row("dqn", "cartpole/dqn.py", 50_000, 475),
     Row("dqn_vector", "cartpole/dqn_vector.py", 50_000, 475),
+    Row("dqn_per", "cartpole/dqn_per.py", 50_000, 475),
     Row("c51", "cartpole/c51.py", 50_000, 475),
     Row("qr_dqn", "cartpole/qr_dqn.py", 50_000, 475),
     Row("iqn", "cartpole/iqn.py", 50_000, 475),
@@ -69,6 +72,7 @@ ROWS = [
     Row("compiled_dqn", "compiled/cartpole_dqn.py", 50_000, 475, env_id="CartPole-v1"),
     Row("compiled_ppo", "compiled/cartpole_ppo.py", 100_000, 475, env_id="CartPole-v1"),
     Row("a2c", "cartpole/a2c.py", 200_000, 450),
+    Row("behaviour_cloning", "cartpole/behaviour_cloning.py", 5_000, 475),
     Row("model_based", "cartpole/model_based.py", 5_000, 400),
     Row("acrobot_dqn", "acrobot/dqn.py", 100_000, -90),
     Row("sac", "pendulum/sac.py", 15_000, -180),
@@ -108,7 +112,8 @@ def train(script, steps, seed, env_id=None):
     seconds = time.process_time() - start  # whatever else the machine does meanwhile
     env_id = env_id or program["env"].unwrapped.spec.id
     where = program.get("test_env", env_id)  # one that the training does not use, wrapped as the policy wants it
-    found = coax.training.evaluate(where, program["pi"].mode, N_EPISODES, seed=10_000 + seed)
+    policy = getattr(program["pi"], "mode", program["pi"])  # or a function of the program's own
+    found = coax.training.evaluate(where, policy, N_EPISODES, seed=10_000 + seed)
     return Result(env_id, found.returns.tolist(), seconds, thinned(returns.episodes, steps))
 
 
