@@ -5,11 +5,23 @@ import sys
 import pytest
 
 from tests.benchmarks import __main__ as command
+from tests.benchmarks import learning
 from tests.pages import DOC
 
 
 def test_each_page_has_its_benchmark():
     assert set(command.COMMANDS) == {path.stem for path in (DOC / "benchmarks").glob("*.rst")} - {"index"}
+
+
+def test_each_program_is_on_the_page_and_reaches_its_gate():
+    lines = learning.lines_of(learning.PAGE.read_text())
+    assert list(lines) == [row.name for row in learning.ROWS]
+    for row in learning.ROWS:
+        _, _, steps, returns, mean, _, gate, _ = lines[row.name]
+        assert (steps, gate, len(returns.split())) == (f"{row.steps:,}", f"{row.gate:g}", row.seeds)
+        assert float(mean) >= row.gate
+        assert (DOC / "pictures/curves" / f"{row.name}.png").is_file()
+        assert len(list((DOC / "benchmarks/curves" / row.name).glob("*.csv"))) == row.seeds == 5
 
 
 def test_the_commands():

@@ -42,8 +42,7 @@ buffer = coax.experience_replay.PrioritizedReplayBuffer(capacity=50_000, alpha=0
 beta = coax.utils.StepwiseLinearFunction((0, 0.4), (STEPS, 1.0))  # at the end no transition counts for more than it is
 learning_rate = optax.linear_schedule(2e-3, 0, STEPS // LEARN_EVERY)  # slower and slower, so that the end is stable
 # Falls are rare among the transitions. The square counts a large error in full; the Huber loss, by default, would not,
-# and the values of the states just before a fall would stay too high. Its TD errors, and with them the priorities, would
-# be clipped, too.
+# and the values of the states just before a fall would stay too high. Clipped TD errors would be poor priorities, too.
 loss = coax.value_losses.mse
 qlearning = coax.td_learning.QLearning(q, q_targ=q_targ, optimizer=optax.adam(learning_rate), loss_function=loss)
 

@@ -1,4 +1,4 @@
-"""Soft Q-learning on a frozen lake: a policy that stays random, and values that count that in (Haarnoja et al., 2017)."""
+"""Soft Q-learning on a frozen lake: a policy that stays random, and values that say so (Haarnoja et al., 2017)."""
 
 import os
 
