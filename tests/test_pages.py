@@ -148,7 +148,14 @@ def _(first):
 def _(space):
     # six steps to the goal, the last one rewarded, from each of the cells on the two shortest ways to the left of it
     table = np.asarray(space["q"].params["linear"]["w"])
-    np.testing.assert_allclose(table[[0, 4, 8, 9, 13, 14]].max(axis=1), 0.9 ** np.array([5, 4, 3, 2, 1, 0]), rtol=0.02)
+    cells, values = [0, 4, 8, 9, 13, 14], 0.9 ** np.array([5, 4, 3, 2, 1, 0])
+    np.testing.assert_allclose(table[cells].max(axis=1), values, rtol=0.02)
+    # and the map on the page shows ways there
+    shown = "".join(
+        re.findall(r"^    ([←↓→↑HG]{4})$", path_of("getting_started/frozen_lake").read_text(), re.MULTILINE)
+    )
+    arrows = ["←↓→↑".index(shown[cell]) for cell in cells]
+    np.testing.assert_allclose(table[cells, arrows], values, rtol=0.02)
     assert space["lengths"].tolist() == [6] * 10
 
 
