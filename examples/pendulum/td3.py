@@ -17,7 +17,7 @@ SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
 BATCH_SIZE = 256
 NOISE = 0.2  # standard deviation of what is added to the action while learning
-LEARNING_STARTS = max(BATCH_SIZE, STEPS // 20)
+LEARNING_STARTS = max(BATCH_SIZE, STEPS // 15)
 
 # --- environment: swing a pendulum up; a reward from -16 to 0 for each of 200 steps, one action from -2 to 2
 env = coax.wrappers.TrainMonitor(gymnasium.make("Pendulum-v1"))
@@ -72,8 +72,12 @@ def learn_all(batch):
 rng = np.random.default_rng(SEED)
 low, high = env.action_space.low, env.action_space.high
 s, info = env.reset(seed=SEED)
+env.action_space.seed(SEED)
 while env.T < STEPS:
-    a = np.clip(pi.mode(s) + rng.normal(scale=NOISE, size=1), low, high).astype(np.float32)
+    if len(buffer) < LEARNING_STARTS:  # at first any actions, so that it sees more than how a fresh policy hangs
+        a = env.action_space.sample()
+    else:
+        a = np.clip(pi.mode(s) + rng.normal(scale=NOISE, size=1), low, high).astype(np.float32)
     s_next, r, terminated, truncated, info = env.step(a)
 
     # An episode ends only because time ran out: there is a future to value, in s_next.
