@@ -40,8 +40,7 @@ epsilon = coax.utils.StepwiseLinearFunction((0, 1.0), (10_000, 0.1))
 tracer = coax.reward_tracing.NStep(n=1, gamma=GAMMA)
 buffer = coax.experience_replay.PrioritizedReplayBuffer(capacity=50_000, alpha=0.6, beta=0.4, random_seed=SEED)
 beta = coax.utils.StepwiseLinearFunction((0, 0.4), (STEPS, 1.0))  # at the end no transition counts for more than it is
-# A quarter of what DQN takes (section 4), since large errors are drawn more often; and slower and slower, so that the end
-# is stable.
+# A quarter of what DQN takes (section 4), since large errors are drawn more often. It falls, so that the end is stable.
 learning_rate = optax.linear_schedule(5e-4, 0, STEPS // LEARN_EVERY)
 # Falls are rare among the transitions. The square counts a large error in full; the Huber loss, by default, would not,
 # and the values of the states just before a fall would stay too high. Clipped TD errors would be poor priorities, too.
