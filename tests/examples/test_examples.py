@@ -43,6 +43,7 @@ def run_here(path, out, err, settings):
     os.environ.update(settings)
     os.chdir(path.parent)
     jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_disable_most_optimizations", True)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "builtin type", DeprecationWarning)
     program.main(str(path))
@@ -67,6 +68,7 @@ def run_for_300_steps(path, seed=13, hash_seed=None):
     if needs:
         pytest.importorskip(needs)
     settings = {"COAX_STEPS": "300", "COAX_SEEDS": "2", "COAX_PICTURE": "", "SEED": str(seed)}
+    settings |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # most of so short a run is compiling
     if hash_seed is None:
         with tempfile.TemporaryDirectory() as folder:
             ran = run_forked(path, pathlib.Path(folder), settings)
