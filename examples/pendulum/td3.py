@@ -17,7 +17,7 @@ SEED = int(os.environ.get("SEED", 13))
 GAMMA = 0.99
 BATCH_SIZE = 256
 NOISE = 0.2  # standard deviation of what is added to the action while learning
-LEARNING_STARTS = max(BATCH_SIZE, STEPS // 15)
+LEARNING_STARTS = max(BATCH_SIZE, STEPS // 15)  # until then any actions: it sees more than how a fresh policy hangs
 
 # --- environment: swing a pendulum up; a reward from -16 to 0 for each of 200 steps, one action from -2 to 2
 env = coax.wrappers.TrainMonitor(gymnasium.make("Pendulum-v1"))
@@ -70,14 +70,11 @@ def learn_all(batch):
 
 # --- loop
 rng = np.random.default_rng(SEED)
-low, high = env.action_space.low, env.action_space.high
 s, info = env.reset(seed=SEED)
 env.action_space.seed(SEED)
 while env.T < STEPS:
-    if len(buffer) < LEARNING_STARTS:  # at first any actions, so that it sees more than how a fresh policy hangs
-        a = env.action_space.sample()
-    else:
-        a = np.clip(pi.mode(s) + rng.normal(scale=NOISE, size=1), low, high).astype(np.float32)
+    a = pi.mode(s) + rng.normal(scale=NOISE, size=1) if len(buffer) >= LEARNING_STARTS else env.action_space.sample()
+    a = np.clip(a, -2, 2).astype(np.float32)
     s_next, r, terminated, truncated, info = env.step(a)
 
     # An episode ends only because time ran out: there is a future to value, in s_next.
@@ -86,8 +83,7 @@ while env.T < STEPS:
         buffer.add(tracer.pop())
 
     if len(buffer) >= LEARNING_STARTS:
-        learn = learn_all if env.T % 2 == 0 else learn_values
-        env.record_metrics(learn(buffer.sample(BATCH_SIZE)))
+        env.record_metrics((learn_all if env.T % 2 == 0 else learn_values)(buffer.sample(BATCH_SIZE)))
 
     s = s_next
     if terminated or truncated:
