@@ -427,7 +427,8 @@ def check_like(name: str, old: Any, new: Any) -> Any:
     old_leaves, old_tree = jax.tree_util.tree_flatten_with_path(old)
     new_leaves, new_tree = jax.tree_util.tree_flatten_with_path(new)
     if old_tree != new_tree:  # type: ignore[operator]
-        raise TypeError(f"{name}.state: {_first_structural_difference(old_leaves, new_leaves, old_tree, new_tree)}")
+        fix = "Fix: pass a tree of the same structure as the present state."
+        raise TypeError(f"{name}.state: {structural_difference(old, new)}. {fix}")
     fixed = []
     for (path, a), (_, b) in zip(old_leaves, new_leaves, strict=True):
         want, got = _describe(a), _describe(b)
@@ -445,14 +446,15 @@ def _describe(leaf: Any) -> str:
     return type(leaf).__name__ if dtype is None else f"{dtype}{list(np.shape(leaf))}"
 
 
-def _first_structural_difference(old_leaves: Sequence, new_leaves: Sequence, old_tree: Any, new_tree: Any) -> str:
+def structural_difference(old: Any, new: Any) -> str:
+    """The first place where the structures of two trees differ."""
+    (old_leaves, old_tree), (new_leaves, new_tree) = map(jax.tree_util.tree_flatten_with_path, (old, new))
     old_paths = [jax.tree_util.keystr(path) for path, _ in old_leaves]
     new_paths = [jax.tree_util.keystr(path) for path, _ in new_leaves]
-    fix = "Fix: pass a tree of the same structure as the present state."
     for path in old_paths:
         if path not in new_paths:
-            return f"the leaf {path} is missing. {fix}"
+            return f"the leaf {path} is missing"
     for path in new_paths:
         if path not in old_paths:
-            return f"the leaf {path} is unexpected. {fix}"
-    return f"expected the tree structure {old_tree}, got {new_tree}. {fix}"
+            return f"the leaf {path} is unexpected"
+    return f"expected the tree structure {old_tree}, got {new_tree}"

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._entries import Entry, Rng, as_seed, draw_key, key_of_seed
 from .._sharing import Rule
-from .._stateful import Stateful, check_like, is_tracing, refuse_in_trace
+from .._stateful import Stateful, check_like, is_tracing, refuse_in_trace, structural_difference
 from ..utils import make_cast
 from ..value_transforms import ValueTransform
 from ._action_mask import ActionMask
@@ -146,8 +146,8 @@ class Function(Stateful):
         old, new = ({name: state[name] for name in ("params", "function_state")} for state in (mine, theirs))
         if jax.tree.structure(old) != jax.tree.structure(new):  # type: ignore[operator]
             raise TypeError(
-                f"soft_update: expected a {type(self).__name__} of the same forward pass, got one of other parameters: "
-                f"{_names_of(new)} instead of {_names_of(old)}. Fix: pass what this is a copy of: q_targ = q.copy(), "
+                f"soft_update: expected a {type(self).__name__} of the same forward pass, got another: "
+                f"{structural_difference(old, new)}. Fix: pass what this is a copy of: q_targ = q.copy(), "
                 "then q_targ.soft_update(q, tau)."
             )
         moved = _interpolate(old, new, tau if isinstance(tau, jax.Array) else np.float64(tau))
@@ -198,11 +198,6 @@ def like_input(out: jax.Array, lead: tuple[int, ...]) -> Any:
 def with_leading(out: Any, lead: tuple[int, ...]) -> Any:
     """Leaves [B, ...] with the leading axes that came in, on the host or inside a trace where they are."""
     return jax.tree.map(lambda leaf: like_input(leaf, lead), out)
-
-
-def _names_of(entries: dict[str, Any]) -> str:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(entries)
-    return ", ".join(f"{jax.tree_util.keystr(path)} {list(np.shape(leaf))}" for path, leaf in leaves)
 
 
 def _is_number(x: Any) -> bool:

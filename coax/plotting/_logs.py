@@ -119,7 +119,7 @@ def _without_repeats(rows: Iterable[dict[str, float]], path: str | os.PathLike[s
                 warnings.warn(
                     f"{path}: a run begins anew in it, and what was there before is left out. Fix: if these are two "
                     "runs, give each a file of its own.",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
         kept.append(row)
     return kept

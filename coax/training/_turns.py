@@ -86,7 +86,7 @@ def _parts(policy: Callable[..., Any]) -> tuple[Any, Callable[..., Any] | None]:
         raise TypeError(
             f"policy: expected a policy or a function of observations, got {type(policy).__name__}. {_FIX}."
         )
-    if isinstance(policy, Function) and not hasattr(policy, "mode"):
+    if isinstance(policy, Function) and not isinstance(policy, AbstractPolicy):
         raise TypeError(
             f"policy: expected a policy or a function of observations, got a {type(policy).__name__}, which gives no "
             f"actions. {_FIX}; of action values make one with coax.EpsilonGreedy(q, epsilon=0.1)."

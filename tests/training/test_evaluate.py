@@ -68,6 +68,13 @@ def action_values():
     return coax.Q(lambda S, is_training: hk.Linear(2)(S), gymnasium.make("CartPole-v1"))
 
 
+def law_of_values():
+    def func(S, is_training):
+        return {"logits": hk.Linear(2 * 5)(S).reshape(-1, 2, 5)}
+
+    return coax.StochasticQ(func, gymnasium.make("CartPole-v1"), value_range=(0, 1), num_bins=5)
+
+
 def policy(S):
     return (S[..., 0] * 0).astype(int)
 
@@ -227,6 +234,7 @@ def test_inside_a_monitor():
         ((COUNTED, policy), TypeError, r"the id of one, got Counted\. Fix: make a coax\.envs\.JaxVectorEnv of it"),
         (("CartPole-v1", policy, 1, "x"), TypeError, r"seed: expected an integer or a key, got 'x'"),
         (("CartPole-v1", 3), TypeError, "policy: expected a policy or a function of observations, got int"),
+        (("CartPole-v1", law_of_values()), TypeError, "got a StochasticQ, which gives no actions"),  # but has a mode
         (("CartPole-v1", action_values()), TypeError, "got a Q, which gives no actions. Fix: pass pi, .*EpsilonGreedy"),
         (("CartPole-v1", policy, 0), ValueError, "episodes: expected at least 1, got 0"),
         (("CartPole-v1", policy, 1.5), TypeError, r"episodes: expected an integer, got 1\.5"),
