@@ -82,8 +82,8 @@ ROWS = [
     Row("tqc", "pendulum/tqc.py", 15_000, -180),
     Row("ddpg", "pendulum/ddpg.py", 15_000, -180),
     Row("pendulum_ppo", "pendulum/ppo.py", 200_000, -250),
-    Row("lunar_lander_dqn", "lunar_lander/dqn.py", 250_000, 150, seeds=3),
-    Row("lunar_lander_ppo", "lunar_lander/ppo.py", 1_000_000, 200, seeds=3),
+    Row("lunar_lander_dqn", "lunar_lander/dqn.py", 250_000, 150),
+    Row("lunar_lander_ppo", "lunar_lander/ppo.py", 1_000_000, 200),
 ]
 
 
