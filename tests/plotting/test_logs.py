@@ -67,7 +67,7 @@ def test_rows_from_before_a_resume(tmp_path):
     assert log["T"].tolist() == [20, 30, 45]
     assert log["G"].tolist() == [1, -2, -3]
     # and once more, from T = 0: that may be another run
-    with pytest.warns(UserWarning, match=r"a run begins anew in it.*Fix: if these are two runs, give each a file") as warned:
+    with pytest.warns(UserWarning, match=r"a run begins anew in it.*Fix: if these are two runs, give") as warned:
         log = read_log(write(tmp_path, csv_of([*old, *new, row_of(1, 12, 9.0, 11)])))
     assert warned[0].filename == __file__  # where it was read
     assert log["G"].tolist() == [9]
